@@ -1,0 +1,174 @@
+//! What the templates get: the evidence as it is, and what is derived from it.
+
+use serde::Serialize;
+
+use super::boot::BootChart;
+use super::chart::Chart;
+use super::clocks::ClockChart;
+use crate::evidence::{ClauseEvidence, Evidence, ScenarioEvidence, Verdict, VerdictCounts};
+use crate::terminal::key_measure;
+use crate::{order, text};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Page<'a> {
+    evidence: &'a Evidence,
+    headline: String,
+    started: String,
+    finished: Option<String>,
+    elapsed_ms: Option<f64>,
+    scenario_counts: Vec<Count>,
+    clause_counts: Vec<Count>,
+    grid: Grid<'a>,
+    attention: Vec<&'a ScenarioEvidence>,
+    families: Vec<Family<'a>>,
+    scenarios: Vec<Scenario<'a>>,
+    boot: Option<BootChart>,
+}
+
+/// A verdict, how often it was given, and which share of all that is.
+#[derive(Debug, Serialize)]
+struct Count {
+    verdict: Verdict,
+    number: usize,
+    share: f64,
+}
+
+/// Databases by pillars.
+#[derive(Debug, Serialize)]
+struct Grid<'a> {
+    pillars: Vec<&'a str>,
+    rows: Vec<GridRow<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct GridRow<'a> {
+    database: &'a str,
+    cells: Vec<Vec<&'a ScenarioEvidence>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Family<'a> {
+    name: &'a str,
+    counts: Vec<Count>,
+    clauses: Vec<Clause<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Clause<'a> {
+    clause: &'a ClauseEvidence,
+    /// Its scenarios, and whether the page has them.
+    scenarios: Vec<(&'a str, bool)>,
+}
+
+#[derive(Debug, Serialize)]
+struct Scenario<'a> {
+    evidence: &'a ScenarioEvidence,
+    elapsed_ms: f64,
+    key_measure: String,
+    clocks: Option<ClockChart>,
+    chart: Option<Chart>,
+    /// Whether the objective is the one that was fixed before the run.
+    objective_unchanged: bool,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(evidence: &'a Evidence) -> Self {
+        let run = &evidence.run;
+        let elapsed = run.finished_at.map(|finished| finished - run.started_at);
+        let open = |s: &&ScenarioEvidence| matches!(s.verdict, Verdict::NotSatisfied | Verdict::Inconclusive);
+        let ordered = order::reading_order(evidence);
+        let mut attention: Vec<_> = ordered.iter().copied().filter(open).collect();
+        attention.sort_by_key(|scenario| scenario.verdict != Verdict::NotSatisfied);
+        Self {
+            evidence,
+            headline: headline(evidence),
+            started: instant(run.started_at),
+            finished: run.finished_at.map(instant),
+            elapsed_ms: elapsed.map(|elapsed| elapsed.as_seconds_f64() * 1_000.0),
+            scenario_counts: counts(&evidence.scenario_counts()),
+            clause_counts: counts(&evidence.clause_counts()),
+            grid: grid(&ordered),
+            attention,
+            families: families(evidence),
+            scenarios: ordered.iter().copied().map(scenario).collect(),
+            boot: BootChart::new(&evidence.topology),
+        }
+    }
+}
+
+fn scenario(evidence: &ScenarioEvidence) -> Scenario<'_> {
+    Scenario {
+        evidence,
+        elapsed_ms: evidence.finished_ms - evidence.started_ms,
+        key_measure: key_measure(evidence),
+        clocks: ClockChart::new(evidence),
+        chart: Chart::new(evidence),
+        objective_unchanged: evidence.objective.hash_matches(),
+    }
+}
+
+/// The one sentence that a reader in a hurry takes away.
+fn headline(evidence: &Evidence) -> String {
+    let counts = evidence.scenario_counts();
+    let total = counts.total();
+    if total == 0 {
+        return "No scenario ended, so nothing is evidenced".to_owned();
+    }
+    let others = [Verdict::NotSatisfied, Verdict::Inconclusive, Verdict::NotEvidenced].into_iter();
+    let others: Vec<_> =
+        others.filter(|verdict| counts.of(*verdict) > 0).map(|verdict| format!("{} {verdict}", counts.of(verdict))).collect();
+    if others.is_empty() {
+        return format!("All of {} are satisfied", text::plural(total, "scenario"));
+    }
+    format!("{} of {} satisfied, {}", counts.satisfied, text::plural(total, "scenario"), others.join(", "))
+}
+
+fn instant(at: time::OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    let (date, hour, minute, second) = (at.date(), at.hour(), at.minute(), at.second());
+    format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+fn counts(counts: &VerdictCounts) -> Vec<Count> {
+    let total = counts.total().max(1) as f64;
+    let count = |verdict| Count { verdict, number: counts.of(verdict), share: counts.of(verdict) as f64 / total };
+    Verdict::ALL.into_iter().map(count).collect()
+}
+
+fn grid<'a>(scenarios: &[&'a ScenarioEvidence]) -> Grid<'a> {
+    let pillars = distinct(scenarios.iter().map(|scenario| scenario.pillar.as_str()));
+    let mut databases = distinct(scenarios.iter().map(|scenario| scenario.database.as_str()));
+    order::sort_databases(&mut databases);
+    let cell = |database: &str, pillar: &str| {
+        let here = |s: &&ScenarioEvidence| s.database == database && s.pillar == pillar;
+        scenarios.iter().copied().filter(here).collect()
+    };
+    let row = |database| GridRow { database, cells: pillars.iter().map(|pillar| cell(database, pillar)).collect() };
+    let rows = databases.into_iter().map(row).collect();
+    Grid { pillars, rows }
+}
+
+fn families<'a>(evidence: &'a Evidence) -> Vec<Family<'a>> {
+    let names = distinct(evidence.clauses.iter().map(|clause| clause.family.as_str()));
+    let clause = |clause: &'a ClauseEvidence| {
+        let known = |id: &'a String| (id.as_str(), evidence.scenario(id).is_some());
+        Clause { clause, scenarios: clause.scenarios.iter().map(known).collect() }
+    };
+    let family = |name| {
+        let own = || evidence.clauses.iter().filter(move |clause| clause.family == name);
+        let verdicts = own().map(|clause| clause.verdict).collect();
+        Family { name, counts: counts(&verdicts), clauses: own().map(clause).collect() }
+    };
+    names.into_iter().map(family).collect()
+}
+
+/// Every value once, in the order in which they come.
+fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
+}

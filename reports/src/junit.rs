@@ -1,0 +1,80 @@
+//! `JUnit` XML, so that CI systems list the scenarios as test cases.
+//!
+//! `not satisfied` is a failure; `inconclusive` is an error, because nothing was decided; `not evidenced` is `JUnit`'s
+//! "skipped", which is the only word that the format has for "not tried", with the reason as its message.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
+
+use crate::evidence::{Evidence, ScenarioEvidence, Severity, Verdict};
+use crate::{order, text};
+
+/// Renders the evidence as `JUnit` XML: a suite a pillar, a case a scenario.
+pub fn render(evidence: &Evidence) -> Result<String, SerializeError> {
+    let mut report = Report::new(format!("dora {}", evidence.run.id));
+    let mut suites: Vec<TestSuite> = Vec::new();
+    for scenario in order::reading_order(evidence) {
+        let case = case(scenario);
+        if let Some(suite) = suites.iter_mut().find(|suite| suite.name.as_str() == scenario.pillar) {
+            suite.add_test_case(case);
+        } else {
+            let mut suite = TestSuite::new(scenario.pillar.as_str());
+            suite.add_test_case(case);
+            suites.push(suite);
+        }
+    }
+    report.add_test_suites(suites);
+    report.to_string()
+}
+
+fn case(scenario: &ScenarioEvidence) -> TestCase {
+    let status = match scenario.verdict {
+        Verdict::Satisfied => TestCaseStatus::success(),
+        Verdict::NotSatisfied => non_success(scenario, NonSuccessKind::Failure),
+        Verdict::Inconclusive => non_success(scenario, NonSuccessKind::Error),
+        Verdict::NotEvidenced => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(scenario.reason.as_str());
+            status
+        }
+    };
+    let mut case = TestCase::new(scenario.scenario.as_str(), status);
+    case.set_classname(format!("dora.{}", scenario.pillar));
+    let elapsed_s = ((scenario.finished_ms - scenario.started_ms) / 1_000.0).max(0.0);
+    case.set_time(Duration::try_from_secs_f64(elapsed_s).unwrap_or_default());
+    case.set_system_out(measures(scenario));
+    case
+}
+
+fn non_success(scenario: &ScenarioEvidence, kind: NonSuccessKind) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    let decisive = scenario.findings.iter().max_by_key(|finding| finding.severity);
+    status.set_type(decisive.map_or(scenario.verdict.key(), |finding| finding.id.as_str()));
+    if scenario.reason.is_empty() {
+        status.set_message(scenario.verdict.text());
+    } else {
+        status.set_message(scenario.reason.as_str());
+    }
+    let mut description = String::new();
+    for finding in scenario.findings.iter().filter(|finding| finding.severity > Severity::Note) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(description, "{} {}: {}", finding.severity.text(), finding.id, finding.message);
+        for line in finding.witness.iter().flat_map(|witness| witness.lines()) {
+            let _ = writeln!(description, "    {line}");
+        }
+    }
+    status.set_description(description);
+    status
+}
+
+fn measures(scenario: &ScenarioEvidence) -> String {
+    let lines = scenario.measured.iter().map(|measure| {
+        let value = measure.value.map_or("not observed".to_owned(), |value| text::quantity(value, &measure.unit));
+        let limit =
+            measure.limit.map_or_else(String::new, |limit| format!(" ({} {})", limit.op, text::quantity(limit.value, &measure.unit)));
+        format!("{}: {value}{limit}", text::human(&measure.name))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,157 @@
+//! What is rendered from a fixed evidence. The snapshots hold the part that people and programs rely on; the geometry of
+//! charts and the style sheet are looked at, not compared.
+
+mod sample;
+
+use dora_reports::terminal::{self, Layout};
+use dora_reports::{Evidence, Finding, html, junit, schema};
+
+#[test]
+fn the_page_has_this_structure() {
+    insta::assert_snapshot!(outline(&html::render(&sample::sample()).unwrap()));
+}
+
+#[test]
+fn the_page_is_self_contained_and_careful_with_words() {
+    let page = html::render(&sample::sample()).unwrap();
+    let text = page.to_lowercase();
+    for forbidden in ["<script", "<link", "<iframe", "<img", "@import", "http://", "https://", "url(//", "compliant"] {
+        assert!(!text.contains(forbidden), "the page has {forbidden}");
+    }
+    assert!(!text.contains("nan%") && !text.contains("=\"nan"), "a coordinate is not a number");
+    assert!(page.contains("References name the duty that the evidence supports."));
+}
+
+#[test]
+fn every_link_within_the_page_has_its_target() {
+    let page = html::render(&sample::sample()).unwrap();
+    let ids: Vec<_> = attributes(&page, " id=\"").collect();
+    for target in attributes(&page, " href=\"#") {
+        assert!(ids.contains(&target), "nothing has the id {target}");
+    }
+    let mut unique = ids.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), ids.len(), "an id is there twice");
+}
+
+#[test]
+fn nothing_in_the_evidence_becomes_markup() {
+    let evil = "<script>alert('x')</script>&\"";
+    let mut evidence = sample::sample();
+    evidence.run.id = evil.to_owned();
+    evidence.run.problems.push(evil.to_owned());
+    evidence.images[0].capabilities.insert(evil.to_owned(), evil.to_owned());
+    evidence.topology.boot[0].node = evil.to_owned();
+    evidence.clauses[0].title = evil.to_owned();
+    let scenario = &mut evidence.scenarios[0];
+    scenario.title = evil.to_owned();
+    scenario.findings.push(Finding::violation(evil, evil).with_witness(evil));
+    scenario.does_not_show.push(evil.to_owned());
+    let page = html::render(&evidence).unwrap();
+    assert!(!page.contains("<script"));
+    assert!(page.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn a_run_without_anything_still_renders() {
+    let evidence = Evidence::new(sample::sample().run);
+    let page = html::render(&evidence).unwrap();
+    assert!(page.contains("No scenario ended, so nothing is evidenced"));
+    assert!(junit::render(&evidence).unwrap().contains("tests=\"0\""));
+    assert_eq!(terminal::summary(&evidence, Layout::default(), None).trim(), "no scenario ended");
+}
+
+#[test]
+fn the_same_evidence_gives_the_same_bytes() {
+    let (one, other) = (sample::sample(), sample::sample());
+    assert_eq!(html::render(&one).unwrap(), html::render(&other).unwrap());
+}
+
+#[test]
+fn junit() {
+    insta::assert_snapshot!(junit::render(&sample::sample()).unwrap());
+}
+
+#[test]
+fn terminal_summary() {
+    let bundle = std::path::Path::new("target/dora/7f3a-brisk-otter");
+    insta::assert_snapshot!(terminal::summary(&sample::sample(), Layout::default(), Some(bundle)));
+}
+
+#[test]
+fn terminal_summary_is_never_wider_than_the_terminal() {
+    for width in [40, 60, 80, 132] {
+        let summary = terminal::summary(&sample::sample(), Layout { width, colour: false }, None);
+        for line in summary.lines() {
+            // A word that is longer than a line, such as a finding's id, is not broken.
+            let fits = line.chars().count() <= width || line.trim().split(' ').count() == 1;
+            assert!(fits, "{width} columns, but: {line}");
+        }
+    }
+}
+
+#[test]
+fn colour_adds_nothing_but_colour() {
+    let colour = terminal::summary(&sample::sample(), Layout { width: 100, colour: true }, None);
+    let plain = terminal::summary(&sample::sample(), Layout::default(), None);
+    let mut stripped = String::new();
+    let mut rest = colour.as_str();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        stripped.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    stripped.push_str(rest);
+    let trimmed = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    assert_eq!(trimmed(&stripped), trimmed(&plain));
+    assert!(colour.contains("\u{1b}[1;31m"));
+}
+
+#[test]
+fn stable_summary() {
+    insta::assert_snapshot!(terminal::stable_summary(&sample::sample()));
+}
+
+#[test]
+fn evidence_schema() {
+    insta::assert_json_snapshot!(schema::json_schema());
+}
+
+/// Headings, captions, summaries and landmarks, indented by nesting.
+fn outline(page: &str) -> String {
+    const SHOWN: [&str; 10] = ["h1", "h2", "h3", "h4", "caption", "summary", "nav", "aside", "article", "svg"];
+    let body = &page[page.find("<body").unwrap()..];
+    let mut lines = Vec::new();
+    for (at, _) in body.match_indices('<') {
+        let piece = &body[at + 1..];
+        let name = piece.split([' ', '>']).next().unwrap_or_default();
+        if !SHOWN.contains(&name) {
+            continue;
+        }
+        let end = piece.find(&format!("</{name}>")).unwrap_or(piece.len());
+        let indent = match name {
+            "h1" => 0,
+            "h2" | "nav" => 1,
+            "h3" | "article" => 2,
+            _ => 3,
+        };
+        let text = match name {
+            "nav" | "aside" => String::new(),
+            "article" => attributes(piece, " id=\"").next().unwrap_or_default().to_owned(),
+            "svg" => plain(piece[..end].split("<desc").nth(1).unwrap_or_default().split("</desc>").next().unwrap()),
+            _ => plain(&piece[..end]),
+        };
+        lines.push(format!("{}{name} {text}", "  ".repeat(indent)).trim_end().to_owned());
+    }
+    lines.join("\n")
+}
+
+/// The text of a piece of markup that begins within its first tag.
+fn plain(markup: &str) -> String {
+    let texts = markup.split('<').map(|piece| piece.split_once('>').map_or("", |(_, text)| text));
+    texts.collect::<Vec<_>>().concat().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn attributes<'a>(page: &'a str, opening: &'a str) -> impl Iterator<Item = &'a str> {
+    page.split(opening).skip(1).filter_map(|rest| rest.split('"').next())
+}
