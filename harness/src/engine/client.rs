@@ -1,0 +1,66 @@
+//! The connection to the container engine.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::Docker;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::EngineError;
+
+/// How many containers are created at the same time: more only queue up inside the engine, and a fair queue here lets the
+/// slow starters (the JVMs) go first.
+const CREATE_SLOTS: usize = 6;
+
+/// A cheap handle of the container engine; clones share one connection pool.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(super) docker: Docker,
+    pub(super) create_slots: Arc<Semaphore>,
+}
+
+/// What the engine says of itself.
+#[derive(Debug, Clone)]
+pub struct EngineInfo {
+    /// The engine's version.
+    pub version: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The architecture, such as `x86_64`.
+    pub architecture: String,
+    /// Processors that containers may use.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Engine {
+    /// Connects through testcontainers' configuration (so `DOCKER_HOST` works as its users expect) and asks for an answer.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] where nothing answers within 5 s.
+    pub async fn connect() -> Result<Self, EngineError> {
+        let docker = testcontainers::core::client::docker_client_instance()
+            .await
+            .map_err(|error| EngineError::Unreachable { reason: error.to_string() })?;
+        match timeout(Duration::from_secs(5), docker.ping()).await {
+            Ok(Ok(_)) => Ok(Self { docker, create_slots: Arc::new(Semaphore::new(CREATE_SLOTS)) }),
+            Ok(Err(error)) => Err(EngineError::Unreachable { reason: error.to_string() }),
+            Err(_elapsed) => Err(EngineError::Unreachable { reason: "no answer within 5 s".into() }),
+        }
+    }
+
+    /// Asks the engine what it is.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn info(&self) -> Result<EngineInfo, EngineError> {
+        let info = self.docker.info().await.map_err(|e| EngineError::request("describe itself", e))?;
+        Ok(EngineInfo {
+            version: info.server_version.unwrap_or_default(),
+            kernel: info.kernel_version.unwrap_or_default(),
+            architecture: info.architecture.unwrap_or_default(),
+            cpus: info.ncpu.unwrap_or_default().try_into().unwrap_or_default(),
+            memory_bytes: info.mem_total.unwrap_or_default().try_into().unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! Starting, stopping, killing and inspecting one container.
+
+use std::{mem::ManuallyDrop, net::Ipv4Addr, time::Duration};
+
+use bollard::{
+    models::{ContainerCreateBody, ContainerUpdateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
+    query_parameters::{
+        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder,
+    },
+};
+use futures_util::StreamExt as _;
+use testcontainers::{CopyTargetOptions, GenericImage, ImageExt as _, core::Mount, runners::AsyncRunner as _};
+
+use super::{Engine, EngineError, RunId, RunKind, labels};
+
+/// What the engine says of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerState {
+    /// Whether its main process runs (a paused one does, too).
+    pub running: bool,
+    /// Whether it is frozen.
+    pub paused: bool,
+    /// The last exit code (137 after SIGKILL).
+    pub exit_code: i64,
+    /// Whether the kernel ended it for lack of memory.
+    pub oom_killed: bool,
+}
+
+/// A container's memory at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes in use without the page cache that could be dropped.
+    pub bytes: u64,
+}
+
+/// The container that owns a node's network namespace, address and names.
+pub(crate) struct HolderSpec<'a> {
+    pub run: &'a RunId,
+    pub kind: RunKind,
+    pub node: &'a str,
+    pub image: &'a str,
+    pub network: &'a str,
+    pub address: Ipv4Addr,
+    /// `NAME:ADDRESS` entries for the hosts file.
+    pub hosts: Vec<String>,
+}
+
+/// The container in which a node's software runs, inside its holder's namespaces.
+pub(crate) struct MemberSpec<'a> {
+    pub run: &'a RunId,
+    pub kind: RunKind,
+    pub node: &'a str,
+    pub image: &'a str,
+    pub holder: &'a str,
+    pub user: &'a str,
+    /// Path, content, mode.
+    pub files: Vec<(String, Vec<u8>, u32)>,
+    pub env: Vec<(String, String)>,
+    /// Volume name, path.
+    pub volumes: Vec<(String, String)>,
+    pub capabilities: Vec<String>,
+    pub memory_bytes: i64,
+}
+
+/// The capabilities that the start script needs before it drops all of them: hand files to the database's user, become it.
+const START_CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "SETPCAP"];
+
+impl Engine {
+    pub(crate) async fn start_holder(&self, spec: HolderSpec<'_>) -> Result<String, EngineError> {
+        let name = format!("dora-{}-{}-pod", spec.run, spec.node);
+        let endpoint = EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig { ipv4_address: Some(spec.address.to_string()), ..EndpointIpamConfig::default() }),
+            ..EndpointSettings::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(spec.image.to_owned()),
+            hostname: Some(spec.node.to_owned()),
+            entrypoint: Some(vec!["sleep".into(), "infinity".into()]),
+            labels: Some(labels::of(spec.run, spec.kind, spec.node)),
+            host_config: Some(HostConfig {
+                network_mode: Some(spec.network.to_owned()),
+                extra_hosts: Some(spec.hosts),
+                // The holder owns the firewall, so partitions outlive a restart of the database.
+                cap_drop: Some(vec!["ALL".into()]),
+                cap_add: Some(vec!["NET_ADMIN".into(), "NET_RAW".into()]),
+                init: Some(true),
+                memory: Some(64 << 20),
+                ..HostConfig::default()
+            }),
+            networking_config: Some(NetworkingConfig { endpoints_config: Some([(spec.network.to_owned(), endpoint)].into()) }),
+            ..ContainerCreateBody::default()
+        };
+        let _slot = self.create_slots.acquire().await;
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let failed = |reason: String| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
+        let created = self.docker.create_container(Some(options), body).await.map_err(|e| failed(e.to_string()))?;
+        self.docker
+            .start_container(&created.id, None::<bollard::query_parameters::StartContainerOptions>)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(created.id)
+    }
+
+    pub(crate) async fn start_member(&self, spec: MemberSpec<'_>) -> Result<String, EngineError> {
+        let (name, tag) = spec.image.rsplit_once(':').unwrap_or((spec.image, "latest"));
+        let mut request = GenericImage::new(name, tag)
+            .with_entrypoint("sh")
+            .with_cmd(["/dora/bin/run.sh", "/dora/bin/start.sh"])
+            .with_container_name(format!("dora-{}-{}", spec.run, spec.node))
+            .with_labels(labels::of(spec.run, spec.kind, spec.node))
+            .with_cap_drop("ALL")
+            .with_user("root")
+            .with_env_var("DORA_USER", spec.user)
+            .with_startup_timeout(crate::patience::stretched(Duration::from_secs(60)));
+        for capability in START_CAPABILITIES.iter().map(ToString::to_string).chain(spec.capabilities) {
+            request = request.with_cap_add(capability);
+        }
+        for (path, content, mode) in spec.files {
+            request = request.with_copy_to(CopyTargetOptions::new(path).with_mode(mode), content);
+        }
+        for (key, value) in spec.env {
+            request = request.with_env_var(key, value);
+        }
+        for (volume, target) in spec.volumes {
+            request = request.with_mount(Mount::volume_mount(volume, target));
+        }
+        let memory = spec.memory_bytes;
+        let namespace = format!("container:{}", spec.holder);
+        request = request.with_host_config_modifier(move |host| {
+            // Set here and not by `with_network`, which would first create a bridge network of that name, one for each node.
+            host.network_mode = Some(namespace.clone());
+            host.port_bindings = None;
+            host.memory = Some(memory);
+            // No swap beside the limit: a database that swaps answers nothing of interest.
+            host.memory_swap = Some(memory);
+            host.publish_all_ports = Some(false);
+        });
+        let slot = self.create_slots.acquire().await;
+        let started = request.start().await;
+        drop(slot);
+        match started {
+            // The run's label and its reaper decide how long it lives, not a destructor in the middle of a fault.
+            Ok(container) => Ok(ManuallyDrop::new(container).id().to_owned()),
+            Err(error) => {
+                let text = error.to_string();
+                if text.contains("no space left on device") {
+                    return Err(EngineError::DiskFull { what: format!("start node {}", spec.node) });
+                }
+                let log_tail = self.logs(&format!("dora-{}-{}", spec.run, spec.node), 20).await.unwrap_or_default();
+                Err(EngineError::Start { node: spec.node.to_owned(), reason: text, log_tail })
+            }
+        }
+    }
+
+    /// Sends a signal to a container's main process; `KILL` ends all of its processes at once.
+    pub(crate) async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        self.docker
+            .kill_container(container, Some(options))
+            .await
+            .map_err(|e| EngineError::request(format!("send SIG{signal} to {container}"), e))
+    }
+
+    pub(crate) async fn start(&self, container: &str) -> Result<(), EngineError> {
+        self.docker
+            .start_container(container, None::<bollard::query_parameters::StartContainerOptions>)
+            .await
+            .map_err(|e| EngineError::request(format!("start {container}"), e))
+    }
+
+    pub(crate) async fn stop(&self, container: &str, grace: Duration) -> Result<(), EngineError> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = bollard::query_parameters::StopContainerOptionsBuilder::default().t(seconds).build();
+        self.docker.stop_container(container, Some(options)).await.map_err(|e| EngineError::request(format!("stop {container}"), e))
+    }
+
+    pub(crate) async fn pause(&self, container: &str) -> Result<(), EngineError> {
+        self.docker.pause_container(container).await.map_err(|e| EngineError::request(format!("pause {container}"), e))
+    }
+
+    pub(crate) async fn unpause(&self, container: &str) -> Result<(), EngineError> {
+        self.docker.unpause_container(container).await.map_err(|e| EngineError::request(format!("unpause {container}"), e))
+    }
+
+    /// Limits a container to `cpus` processors (0 lifts the limit).
+    pub(crate) async fn limit_cpus(&self, container: &str, cpus: f64) -> Result<(), EngineError> {
+        const PERIOD_US: f64 = 100_000.0;
+        let quota = if cpus > 0.0 { (cpus * PERIOD_US).round() as i64 } else { -1 };
+        let body = ContainerUpdateBody { cpu_period: Some(100_000), cpu_quota: Some(quota), ..ContainerUpdateBody::default() };
+        self.docker.update_container(container, body).await.map_err(|e| EngineError::request(format!("limit {container}"), e))
+    }
+
+    pub(crate) async fn state(&self, container: &str) -> Result<ContainerState, EngineError> {
+        let inspected = self
+            .docker
+            .inspect_container(container, None::<bollard::query_parameters::InspectContainerOptions>)
+            .await
+            .map_err(|e| EngineError::request(format!("inspect {container}"), e))?;
+        let state = inspected.state.unwrap_or_default();
+        Ok(ContainerState {
+            running: state.running.unwrap_or_default(),
+            paused: state.paused.unwrap_or_default(),
+            exit_code: state.exit_code.unwrap_or_default(),
+            oom_killed: state.oom_killed.unwrap_or_default(),
+        })
+    }
+
+    /// The last `lines` lines of both streams.
+    pub(crate) async fn logs(&self, container: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let mut stream = Box::pin(self.docker.logs(container, Some(options)));
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|e| EngineError::request(format!("read the log of {container}"), e))?;
+            text.push_str(&String::from_utf8_lossy(chunk.as_ref()));
+        }
+        Ok(text.lines().map(ToOwned::to_owned).collect())
+    }
+
+    pub(crate) async fn memory(&self, container: &str) -> Result<MemoryUse, EngineError> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut stream = Box::pin(self.docker.stats(container, Some(options)));
+        let Some(stats) = stream.next().await else { return Ok(MemoryUse { bytes: 0 }) };
+        let memory = stats.map_err(|e| EngineError::request(format!("measure {container}"), e))?.memory_stats.unwrap_or_default();
+        let droppable = memory
+            .stats
+            .as_ref()
+            .and_then(|stats| stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")))
+            .and_then(|value| value.to_string().parse::<u64>().ok())
+            .unwrap_or_default();
+        Ok(MemoryUse { bytes: memory.usage.unwrap_or_default().saturating_sub(droppable) })
+    }
+
+    /// Removes a container with force; one that is already gone is fine.
+    pub(crate) async fn remove(&self, container: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(container, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(error) if EngineError::is_not_found(&error) || error.to_string().contains("already in progress") => Ok(()),
+            Err(error) => Err(EngineError::request(format!("remove {container}"), error)),
+        }
+    }
+}

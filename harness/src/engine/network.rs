@@ -1,0 +1,97 @@
+//! A run's own bridge, with a subnet that collides with nobody's.
+
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
+use rand::RngExt as _;
+
+use super::{Engine, EngineError, RunId, RunKind, labels};
+
+/// How many subnets are tried before giving up (512 exist).
+const SUBNET_TRIES: usize = 64;
+/// The first host address that nodes get; below it is the engine's gateway.
+const FIRST_HOST: u8 = 10;
+
+/// A bridge of the run, a /24 of 198.18.0.0/15 (RFC 2544: reserved for benchmarks, so nobody's private range).
+#[derive(Debug)]
+pub struct RunNetwork {
+    /// The engine's name of it.
+    pub name: String,
+    /// Its first three octets.
+    prefix: [u8; 3],
+    next: AtomicU8,
+}
+
+impl RunNetwork {
+    /// The next free address.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSubnet`] when all 240 are taken.
+    pub fn next_address(&self) -> Result<Ipv4Addr, EngineError> {
+        let host = self
+            .next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |host| (host < 250).then(|| host + 1))
+            .map_err(|_full| EngineError::NoSubnet { tried: 240 })?;
+        let [a, b, c] = self.prefix;
+        Ok(Ipv4Addr::new(a, b, c, host))
+    }
+
+    /// The subnet in CIDR form.
+    pub fn subnet(&self) -> String {
+        let [a, b, c] = self.prefix;
+        format!("{a}.{b}.{c}.0/24")
+    }
+}
+
+impl Engine {
+    /// Makes a bridge for the run on a random free subnet; two runs side by side never share one.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSubnet`], or the engine's refusal.
+    pub async fn create_network(&self, run: &RunId, kind: RunKind, zone: &str) -> Result<RunNetwork, EngineError> {
+        for _ in 0..SUBNET_TRIES {
+            let prefix = {
+                let mut random = rand::rng();
+                [198, random.random_range(18..=19), random.random_range(0..=255)]
+            };
+            let network = RunNetwork { name: format!("dora-{run}-{zone}"), prefix, next: AtomicU8::new(FIRST_HOST) };
+            let request = NetworkCreateRequest {
+                name: network.name.clone(),
+                driver: Some("bridge".into()),
+                labels: Some(labels::of(run, kind, zone)),
+                ipam: Some(Ipam {
+                    config: Some(vec![IpamConfig { subnet: Some(network.subnet()), ..IpamConfig::default() }]),
+                    ..Ipam::default()
+                }),
+                ..NetworkCreateRequest::default()
+            };
+            match self.docker.create_network(request).await {
+                Ok(_) => return Ok(network),
+                Err(error) if error.to_string().contains("overlap") => {}
+                Err(error) => return Err(EngineError::request("make a network", error)),
+            }
+        }
+        Err(EngineError::NoSubnet { tried: SUBNET_TRIES })
+    }
+
+    /// Makes a volume of the run and returns its name.
+    pub(crate) async fn create_volume(&self, run: &RunId, kind: RunKind, node: &str, purpose: &str) -> Result<String, EngineError> {
+        let name = format!("dora-{run}-{node}-{purpose}");
+        let request =
+            VolumeCreateRequest { name: Some(name.clone()), labels: Some(labels::of(run, kind, node)), ..VolumeCreateRequest::default() };
+        self.docker.create_volume(request).await.map_err(|e| EngineError::request(format!("make volume {name}"), e))?;
+        Ok(name)
+    }
+
+    /// Removes a volume; one that is already gone is fine.
+    pub(crate) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        match self.docker.remove_volume(name, None::<bollard::query_parameters::RemoveVolumeOptions>).await {
+            Ok(()) => Ok(()),
+            Err(error) if EngineError::is_not_found(&error) => Ok(()),
+            Err(error) => Err(EngineError::request(format!("remove volume {name}"), error)),
+        }
+    }
+}

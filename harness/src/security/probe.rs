@@ -1,0 +1,158 @@
+//! Asks a listener which protocol versions it accepts, with an independent client: OpenSSL in a pod of the run.
+//!
+//! The harness's own TLS library cannot speak 1.1 or 1.0 at all, so its failure would prove nothing.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use serde::Serialize;
+
+use crate::{engine::EngineError, topology::Node};
+
+/// A handshake that takes longer than this is no answer.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A protocol version to offer, and nothing else beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TlsVersion {
+    /// RFC 8446.
+    #[serde(rename = "TLS 1.3")]
+    V1_3,
+    /// RFC 5246.
+    #[serde(rename = "TLS 1.2")]
+    V1_2,
+    /// RFC 4346.
+    #[serde(rename = "TLS 1.1")]
+    V1_1,
+    /// RFC 2246.
+    #[serde(rename = "TLS 1.0")]
+    V1_0,
+}
+
+impl TlsVersion {
+    /// All of them, newest first.
+    pub const ALL: [Self; 4] = [Self::V1_3, Self::V1_2, Self::V1_1, Self::V1_0];
+
+    /// As people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_3 => "TLS 1.3",
+            Self::V1_2 => "TLS 1.2",
+            Self::V1_1 => "TLS 1.1",
+            Self::V1_0 => "TLS 1.0",
+        }
+    }
+
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::V1_3 => "-tls1_3",
+            Self::V1_2 => "-tls1_2",
+            Self::V1_1 => "-tls1_1",
+            Self::V1_0 => "-tls1",
+        }
+    }
+}
+
+/// What a protocol says in plaintext before its TLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartTls {
+    /// Nothing: the handshake comes first.
+    None,
+    /// PostgreSQL's `SSLRequest`.
+    Postgres,
+}
+
+/// How a handshake ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Handshake {
+    /// The server spoke this version.
+    Accepted {
+        /// Protocol and cipher as OpenSSL names them.
+        protocol: String,
+    },
+    /// The server ended the handshake.
+    Refused {
+        /// OpenSSL's words.
+        reason: String,
+    },
+    /// There was nobody to shake hands with: this proves neither.
+    Unreachable {
+        /// OpenSSL's words.
+        reason: String,
+    },
+}
+
+/// Probes listeners from inside the run's network.
+#[derive(Debug, Clone)]
+pub struct TlsProber {
+    pod: Node,
+}
+
+impl TlsProber {
+    /// A prober that works in that pod (its holder has OpenSSL).
+    pub fn new(pod: Node) -> Self {
+        Self { pod }
+    }
+
+    /// One handshake with exactly one protocol version on offer.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of running the probe; a refused handshake is no error.
+    pub async fn handshake(&self, address: Ipv4Addr, port: u16, start: StartTls, version: TlsVersion) -> Result<Handshake, EngineError> {
+        let target = format!("{address}:{port}");
+        // Security level 0: the probe must offer the old versions as a careless client would, or the refusal is its own.
+        let mut command = vec!["openssl", "s_client", "-brief", "-connect", &target, version.flag(), "-cipher", "ALL:@SECLEVEL=0"];
+        if start == StartTls::Postgres {
+            command.extend(["-starttls", "postgres"]);
+        }
+        let output = self.pod.exec_in_pod(&command, b"Q\n", HANDSHAKE_LIMIT).await?;
+        Ok(read_answer(&format!("{}\n{}", output.stdout, output.stderr)))
+    }
+}
+
+/// Sorts the words of `openssl s_client -brief`.
+fn read_answer(text: &str) -> Handshake {
+    if let Some(protocol) = text.lines().find_map(|line| line.trim().strip_prefix("Protocol version: ")) {
+        let cipher = text.lines().find_map(|line| line.trim().strip_prefix("Ciphersuite: ")).unwrap_or("unknown cipher");
+        return Handshake::Accepted { protocol: format!("{protocol}, {cipher}") };
+    }
+    let reason = text
+        .lines()
+        .map(str::trim)
+        .find(|line| line.contains("error:") || line.contains("onnect") || line.contains("SSL"))
+        .map_or_else(|| "the server closed the connection".to_owned(), short_reason);
+    let nobody = ["Connection refused", "No route to host", "Connection timed out", "Network is unreachable", "no protocols available"];
+    if nobody.iter().any(|words| text.contains(words)) { Handshake::Unreachable { reason } } else { Handshake::Refused { reason } }
+}
+
+/// `40D7…:error:0A00042E:SSL routines:…:tlsv1 alert protocol version:../ssl/…:` → `tlsv1 alert protocol version`.
+fn short_reason(line: &str) -> String {
+    let parts: Vec<&str> = line.split(':').collect();
+    match parts.iter().position(|part| *part == "error") {
+        Some(at) if parts.len() > at + 4 => parts[at + 4].to_owned(),
+        _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_handshake_names_protocol_and_cipher() {
+        let text =
+            "Connecting to 198.18.0.10\nCONNECTION ESTABLISHED\nProtocol version: TLSv1.3\nCiphersuite: TLS_AES_256_GCM_SHA384\nDONE";
+        assert_eq!(read_answer(text), Handshake::Accepted { protocol: "TLSv1.3, TLS_AES_256_GCM_SHA384".into() });
+    }
+
+    #[test]
+    fn an_alert_is_a_refusal() {
+        let text = "40F7A2:error:0A00042E:SSL routines:ssl3_read_bytes:tlsv1 alert protocol version:../ssl/record/rec_layer_s3.c:916:SSL alert number 70";
+        assert_eq!(read_answer(text), Handshake::Refused { reason: "tlsv1 alert protocol version".into() });
+    }
+
+    #[test]
+    fn nobody_there_is_no_refusal() {
+        let text = "40F7A2:error:8000006F:system library:BIO_connect:Connection refused:../crypto/bio/bio_sock2.c:178:calling connect()\nconnect:errno=111";
+        assert!(matches!(read_answer(text), Handshake::Unreachable { .. }));
+    }
+}

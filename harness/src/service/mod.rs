@@ -1,0 +1,3 @@
+//! The services around the databases.
+
+pub mod openbao;

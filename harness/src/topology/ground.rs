@@ -1,0 +1,356 @@
+//! What one run starts its nodes on: engine, network, authority, images, boot log.
+
+use std::{
+    fmt::Write as _,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dora_fixtures::assets::{self, AssetError};
+use serde::Serialize;
+
+use super::{BootLog, Node, Profile, node::NodeRecord};
+use crate::{
+    engine::{Engine, EngineError, HolderSpec, ImageCatalog, MemberSpec, RunId, RunKind, RunNetwork},
+    security::{Authority, AuthorityError, TlsProber},
+};
+
+/// Something could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum GroundError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A certificate.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// A configuration file or script.
+    #[error(transparent)]
+    Asset(#[from] AssetError),
+    /// Something did not come in time.
+    #[error(transparent)]
+    Deadline(#[from] crate::patience::DeadlineError),
+    /// A database refused what its start needs.
+    #[error("cluster {cluster} failed to start: {reason}")]
+    Database {
+        /// The cluster.
+        cluster: String,
+        /// Why, in the database's words.
+        reason: String,
+    },
+}
+
+impl GroundError {
+    /// A database's refusal.
+    pub fn database(cluster: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Database { cluster: cluster.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// A rule of the topology that one link or listener does not keep, and why. It shows in the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exception {
+    /// The node or link.
+    pub place: String,
+    /// The clause that it concerns.
+    pub clause: String,
+    /// What is not as the rule says.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// A name and an address that a node will have: known before any node of a cluster starts, so that all know each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seat {
+    /// The node's short name.
+    pub name: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// What to start on a seat.
+#[derive(Debug, Clone)]
+pub struct PodSpec {
+    /// Where.
+    pub seat: Seat,
+    /// The cluster's name.
+    pub cluster: String,
+    /// What the node is there for, such as `data node`.
+    pub role: String,
+    /// The image's name in the catalogue.
+    pub image: String,
+    /// The database's user inside the image.
+    pub user: String,
+    /// All seats that it must know by name (its own may be among them), and further `(name, address)` pairs such as loopback
+    /// aliases.
+    pub hosts: Vec<(String, Ipv4Addr)>,
+    /// Files below `/dora/config` and elsewhere: absolute path, content, mode.
+    pub files: Vec<(String, Vec<u8>, u32)>,
+    /// Environment variables (never a secret).
+    pub env: Vec<(String, String)>,
+    /// Capabilities beyond what the start script needs.
+    pub capabilities: Vec<String>,
+    /// Further volumes: purpose and path. `/dora/data` is always one.
+    pub volumes: Vec<(String, String)>,
+    /// Memory limit in bytes.
+    pub memory_bytes: i64,
+}
+
+/// How a ground is laid.
+#[derive(Debug, Clone)]
+pub struct GroundOptions {
+    /// The run.
+    pub run: RunId,
+    /// Who ends it.
+    pub kind: RunKind,
+    /// The profile.
+    pub profile: Profile,
+    /// The images.
+    pub images: ImageCatalog,
+}
+
+/// Everything that nodes are started on. Clones are handles of the same ground.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    inner: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    options: GroundOptions,
+    network: RunNetwork,
+    authority: Authority,
+    foreign: Authority,
+    boot: BootLog,
+    nodes: Mutex<Vec<Node>>,
+    exceptions: Mutex<Vec<Exception>>,
+}
+
+impl Ground {
+    /// Makes the run's network and authority.
+    ///
+    /// # Errors
+    /// [`GroundError`].
+    pub async fn lay(engine: Engine, options: GroundOptions) -> Result<Self, GroundError> {
+        let boot = BootLog::new();
+        let network = boot.phase("network", "create", None, engine.create_network(&options.run, options.kind, "data")).await?;
+        let authority = Authority::new(&format!("dora run {}", options.run))?;
+        let foreign = Authority::new("somebody else")?;
+        Ok(Self {
+            inner: Arc::new(Shared {
+                engine,
+                options,
+                network,
+                authority,
+                foreign,
+                boot,
+                nodes: Mutex::default(),
+                exceptions: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.inner.options.run
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> Profile {
+        self.inner.options.profile
+    }
+
+    /// The images.
+    pub fn images(&self) -> &ImageCatalog {
+        &self.inner.options.images
+    }
+
+    /// The run's authority.
+    pub fn authority(&self) -> &Authority {
+        &self.inner.authority
+    }
+
+    /// An authority that no node of the run trusts, and whose certificates nobody uses: what a client must refuse.
+    pub fn foreign_authority(&self) -> &Authority {
+        &self.inner.foreign
+    }
+
+    /// The boot timeline.
+    pub fn boot(&self) -> &BootLog {
+        &self.inner.boot
+    }
+
+    /// Every node that was started, destroyed ones included.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.inner.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names an exception; the same one twice counts once.
+    pub fn except(&self, exception: Exception) {
+        let mut exceptions = self.inner.exceptions.lock().unwrap_or_else(PoisonError::into_inner);
+        if !exceptions.contains(&exception) {
+            exceptions.push(exception);
+        }
+    }
+
+    /// All named exceptions.
+    pub fn exceptions(&self) -> Vec<Exception> {
+        self.inner.exceptions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reserves addresses for nodes of these names.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSubnet`] when the run's subnet is used up.
+    pub fn seats(&self, names: &[String]) -> Result<Vec<Seat>, GroundError> {
+        names.iter().map(|name| Ok(Seat { name: name.clone(), address: self.inner.network.next_address()? })).collect()
+    }
+
+    /// Starts a pod: holder, certificate, files, volumes, database. It is not ready yet when this returns.
+    ///
+    /// # Errors
+    /// [`GroundError`], with the node's last log lines when its container does not start.
+    pub async fn start(&self, spec: PodSpec) -> Result<Node, GroundError> {
+        let shared = &self.inner;
+        let name = spec.seat.name.clone();
+        let image = shared.options.images.get(&spec.image)?.reference.clone();
+        let holder = self.holder(&spec.seat, &spec.hosts).await?;
+        let (run, kind, engine) = (&shared.options.run, shared.options.kind, &shared.engine);
+        let mut volumes = vec![(engine.create_volume(run, kind, &name, "data").await?, "/dora/data".to_owned())];
+        for (purpose, path) in &spec.volumes {
+            volumes.push((engine.create_volume(run, kind, &name, purpose).await?, path.clone()));
+        }
+        let mut files = spec.files;
+        let identity = shared.authority.issue_node(&name, spec.seat.address)?;
+        files.push(("/dora/tls/ca.crt".into(), shared.authority.certificate().as_bytes().to_vec(), 0o644));
+        files.push(("/dora/tls/node.crt".into(), identity.certificate.as_bytes().to_vec(), 0o644));
+        files.push(("/dora/tls/node.key".into(), identity.key.as_bytes().to_vec(), 0o600));
+        files.push(("/dora/tls/node.pem".into(), format!("{}{}", identity.certificate, identity.key).into_bytes(), 0o600));
+        files.push(("/dora/bin/run.sh".into(), assets::text("config/common/run.sh")?.as_bytes().to_vec(), 0o755));
+        let member = MemberSpec {
+            run,
+            kind,
+            node: &name,
+            image: &image,
+            holder: &holder,
+            user: &spec.user,
+            files,
+            env: spec.env,
+            volumes: volumes.clone(),
+            capabilities: spec.capabilities,
+            memory_bytes: spec.memory_bytes,
+        };
+        let container = shared.boot.phase(&name, "start", None, engine.start_member(member)).await?;
+        let node = Node::attach(
+            engine,
+            NodeRecord {
+                name,
+                cluster: spec.cluster,
+                role: spec.role,
+                image: spec.image,
+                reference: image,
+                address: spec.seat.address,
+                holder,
+                container,
+                user: spec.user,
+                memory_bytes: spec.memory_bytes,
+                volumes: volumes.into_iter().map(|(volume, _)| volume).collect(),
+            },
+        );
+        shared.nodes.lock().unwrap_or_else(PoisonError::into_inner).push(node.clone());
+        Ok(node)
+    }
+
+    /// Starts a pod without a database, and a TLS prober in it.
+    ///
+    /// # Errors
+    /// [`GroundError`].
+    pub async fn prober(&self) -> Result<TlsProber, GroundError> {
+        let seat = self.seats(&["prober".to_owned()])?.remove(0);
+        let holder = self.holder(&seat, &[]).await?;
+        let base = self.inner.options.images.get("base")?;
+        Ok(TlsProber::new(Node::attach(
+            &self.inner.engine,
+            NodeRecord {
+                name: seat.name,
+                cluster: "harness".into(),
+                role: "prober".into(),
+                image: base.name.clone(),
+                reference: base.reference.clone(),
+                address: seat.address,
+                holder,
+                container: String::new(),
+                user: "root".into(),
+                memory_bytes: 64 << 20,
+                volumes: Vec::new(),
+            },
+        )))
+    }
+
+    async fn holder(&self, seat: &Seat, hosts: &[(String, Ipv4Addr)]) -> Result<String, GroundError> {
+        let shared = &self.inner;
+        let image = &shared.options.images.get("base")?.reference;
+        let spec = HolderSpec {
+            run: &shared.options.run,
+            kind: shared.options.kind,
+            node: &seat.name,
+            image,
+            network: &shared.network.name,
+            address: seat.address,
+            hosts: hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect(),
+        };
+        Ok(shared.boot.phase(&seat.name, "pod", None, shared.engine.start_holder(spec)).await?)
+    }
+
+    /// Waits until `attempt` succeeds and notes it as the node's (or cluster's) boot phase. On failure the error carries the last log lines of the
+    /// nodes of that name or cluster.
+    ///
+    /// # Errors
+    /// [`GroundError::Database`] after `limit` (stretched).
+    pub async fn wait_ready<T, E, F, Fut>(
+        &self,
+        who: &str,
+        phase: &str,
+        waited_for: Option<&str>,
+        limit: std::time::Duration,
+        attempt: F,
+    ) -> Result<T, GroundError>
+    where
+        E: std::fmt::Display,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let what = format!("{who}: {phase}");
+        let waiting = crate::patience::within(&what, limit, std::time::Duration::from_millis(150), attempt);
+        match self.boot().phase(who, phase, waited_for, waiting).await {
+            Ok(value) => Ok(value),
+            Err(deadline) => {
+                let mut reason = deadline.to_string();
+                for node in self.nodes().iter().filter(|node| node.name() == who || node.cluster() == who) {
+                    let state = node.state().await.map_or_else(
+                        |e| e.to_string(),
+                        |s| if s.running { "running".into() } else { format!("ended with {}", s.exit_code) },
+                    );
+                    let lines = node.logs(12).await.unwrap_or_default();
+                    // Writing to a string cannot fail.
+                    let _ = write!(reason, "\n  node {} ({state}), last log lines:\n    {}", node.name(), lines.join("\n    "));
+                }
+                Err(GroundError::database(who, reason))
+            }
+        }
+    }
+
+    /// Memory of all live nodes together, in bytes.
+    pub async fn memory_bytes(&self) -> u64 {
+        let nodes = self.nodes();
+        let measured = futures_util::future::join_all(nodes.iter().map(Node::memory)).await;
+        measured.into_iter().filter_map(Result::ok).map(|memory| memory.bytes).sum()
+    }
+}
