@@ -1,0 +1,200 @@
+#!/bin/sh
+# Brings a machine to the point where a recipe of the justfile can run, then runs it:
+#
+#     sh bootstrap.sh RECIPE [ARGUMENT…]        for example: sh bootstrap.sh conform redis
+#
+# It looks for an engine (docker), `just` and the base image, and adds what is missing: on Debian and Ubuntu as root from
+# the distribution, `just` also from PyPI or crates.io into the user's cache. Where everything is there it changes nothing.
+# It never restarts an engine that runs. Where it may not or cannot install, one line says what is missing and how to
+# get it.
+#
+# Exit code: the recipe's own; 2 for wrong usage; 3 when something is missing.
+#
+#   DORA_INSTALL=0        install and start nothing
+#   DORA_PULL=SECONDS     how long the base image may take to be pulled before it is made here (30; 0: do not try)
+set -eu
+
+base_image=debian:trixie-slim
+base_suite=trixie
+engine_deadline_s=60
+just_version=1.59.0
+
+root=$(cd "$(dirname "$0")" && pwd)
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/dora
+PATH=$PATH:$cache/bin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+export PATH
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+missing() { say "$*"; exit 3; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+may_install() { [ "${DORA_INSTALL:-1}" != 0 ]; }
+may_apt() { may_install && [ "$(id -u)" -eq 0 ] && [ -e /etc/debian_version ] && have apt-get; }
+
+apt_updated=no
+apt_update() {
+    [ "$apt_updated" = no ] || return 0
+    apt-get update -qq >/dev/null || return 1
+    apt_updated=yes
+}
+
+apt_offers() {
+    apt_update && [ -n "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')" ]
+}
+
+apt_install() {
+    say "installing $*"
+    # apt talks a lot; its words matter only when it fails.
+    if ! output=$(apt_update && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 "$@" 2>&1); then
+        printf '%s\n' "$output" | tail -n 5 >&2
+        missing "apt-get could not install $* (its last words are above); install it by hand and run this again"
+    fi
+    # The test ran in a subshell; remember what it learned.
+    apt_updated=yes
+}
+
+# ---- just: the recipe runner ---------------------------------------------------------------------------------------
+
+# The wheel holds the plain program; the hashes are those of the two Linux builds (x86-64 and arm64).
+just_from_wheel() {
+    have python3 && python3 -m pip --version >/dev/null 2>&1 || return 1
+    say "fetching just $just_version into $cache"
+    wheel=$(mktemp -d)
+    cat > "$wheel/requirements.txt" <<EOF
+rust-just==$just_version --hash=sha256:3ee47f26e3aff917107602d57a08ede20df447f78dc4f9ceb08e57a883c56eb9 --hash=sha256:a305aa91fc425c44e3bcc7d5faae7b8c1503091d8e79aae1f6801dbdca478e20
+EOF
+    if python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \
+        --require-hashes --target "$wheel/out" -r "$wheel/requirements.txt" >/dev/null 2>&1 \
+        && mkdir -p "$cache/bin" 2>/dev/null && mv "$wheel/out/bin/just" "$cache/bin/just"; then
+        rm -rf "$wheel"
+    else
+        rm -rf "$wheel"
+        return 1
+    fi
+}
+
+just_from_crate() {
+    have cargo || return 1
+    say "building just $just_version into $cache (a minute or two)"
+    cargo install --quiet --locked --root "$cache" "just@$just_version"
+}
+
+need_just() {
+    have just && return 0
+    if may_apt && apt_offers just; then
+        apt_install just
+    elif may_install; then
+        just_from_wheel || just_from_crate || true
+    fi
+    have just || missing "just is missing: cargo install just --locked (or your distribution's package just)"
+}
+
+# ---- the engine ----------------------------------------------------------------------------------------------------
+
+engine_answers() { docker info >/dev/null 2>&1; }
+
+start_engine() {
+    if [ -d /run/systemd/system ]; then
+        say "starting the docker service"
+        systemctl start docker || missing "the docker service does not start: see journalctl -u docker"
+        engine=
+    else
+        have dockerd || missing "a docker client is here, but no engine (dockerd) and none answers: apt-get install docker.io, or set DOCKER_HOST"
+        log=/var/log/dockerd.log
+        say "starting dockerd (log: $log)"
+        # A session of its own: Ctrl-C on the recipe must not reach the engine.
+        setsid dockerd >>"$log" 2>&1 </dev/null &
+        engine=$!
+    fi
+    waited_s=0
+    until engine_answers; do
+        [ "$waited_s" -lt "$engine_deadline_s" ] \
+            || missing "the docker engine does not answer within $engine_deadline_s s${engine:+: see $log}"
+        [ -z "$engine" ] || kill -0 "$engine" 2>/dev/null \
+            || missing "dockerd stopped at once: $(grep -v '^$' "$log" | tail -n 1)"
+        sleep 1
+        waited_s=$((waited_s + 1))
+    done
+}
+
+need_engine() {
+    if ! have docker && [ -z "${DOCKER_HOST:-}" ]; then
+        may_apt || missing "the docker engine is missing: as root, apt-get install docker.io (Debian, Ubuntu), or see your distribution's docker package"
+        # From Debian 13 on the client is a package of its own.
+        if apt_offers docker-cli; then
+            apt_install docker.io docker-cli iptables
+        else
+            apt_install docker.io iptables
+        fi
+    fi
+    have docker || missing "the docker client is missing: apt-get install docker-cli (or docker.io before Debian 13)"
+    engine_answers && return 0
+    [ -z "${DOCKER_HOST:-}" ] || missing "the engine at DOCKER_HOST=$DOCKER_HOST does not answer: start it, or unset DOCKER_HOST"
+    if [ "$(id -u)" -ne 0 ]; then
+        [ ! -S /var/run/docker.sock ] \
+            || missing "the docker engine refuses you or is down: join the group docker (usermod -aG docker $(id -un), then log in again), or start it as root"
+        missing "the docker engine is not running and only root may start it: sudo systemctl start docker"
+    fi
+    may_install || missing "the docker engine is not running and DORA_INSTALL=0 forbids to start it: systemctl start docker"
+    start_engine
+}
+
+# ---- the base image ------------------------------------------------------------------------------------------------
+
+make_base_image() {
+    if ! have mmdebstrap; then
+        may_apt || missing "the image $base_image is missing and cannot be pulled: docker pull $base_image, or as root apt-get install mmdebstrap debian-archive-keyring"
+        apt_install mmdebstrap debian-archive-keyring
+    fi
+    [ "$(id -u)" -eq 0 ] || missing "the image $base_image is missing and only root makes it here: docker pull $base_image, or run this once as root"
+    say "making $base_image with mmdebstrap"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT TERM
+    if ! mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "3"' "$base_suite" "$work/root.tar" \
+        >"$work/log" 2>&1; then
+        missing "mmdebstrap could not make $base_image: $(grep -v '^$' "$work/log" | tail -n 1)"
+    fi
+    docker import "$work/root.tar" "$base_image" >/dev/null \
+        || missing "the engine refused to import $base_image: is its disk full?"
+    rm -rf "$work"
+    trap - EXIT INT TERM
+}
+
+need_base_image() {
+    docker image inspect "$base_image" >/dev/null 2>&1 && return 0
+    may_install || missing "the image $base_image is missing and DORA_INSTALL=0 forbids to fetch it: docker pull $base_image"
+    patience_s=${DORA_PULL:-30}
+    if [ "$patience_s" -gt 0 ]; then
+        say "pulling $base_image (at most $patience_s s)"
+        timeout "$patience_s" docker pull -q "$base_image" >/dev/null 2>&1 && return 0
+    fi
+    make_base_image
+}
+
+# ---- the recipe ----------------------------------------------------------------------------------------------------
+
+if [ $# -eq 0 ]; then
+    say "usage: sh bootstrap.sh RECIPE [ARGUMENT…]; the recipes: $(sed -n '/^default/d; s/^\([a-z][a-z-]*\)[^:=]*:.*$/\1/p' "$root/justfile" | tr '\n' ' ')"
+    exit 2
+fi
+case ${DORA_PULL:-30} in
+    *[!0-9]* | '') say "DORA_PULL is a number of seconds, not '${DORA_PULL-}'"; exit 2 ;;
+esac
+
+need_just
+case $1 in
+    # These look at code and at bundles only.
+    lint)
+        have shellcheck || ! may_apt || apt_install shellcheck
+        have shellcheck || missing "shellcheck is missing: apt-get install shellcheck"
+        ;;
+    report) ;;
+    *)
+        need_engine
+        need_base_image
+        ;;
+esac
+
+exec just --justfile "$root/justfile" --working-directory "$root" "$@"

@@ -1,0 +1,57 @@
+# Every recipe is a thin call. On a machine that lacks something, run them through `sh bootstrap.sh RECIPE`.
+# `positional-arguments`, so that arguments with blanks stay whole.
+
+set positional-arguments
+
+[private]
+default:
+    @just --list --unsorted
+
+# Start the platform, run the scenarios, write a report: conform [FILTER…] [--profile P] [--jobs N] [--keep]
+[no-exit-message]
+conform *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- conform "$@"
+
+# Every test: unit, property, snapshot, and the scenarios on real databases
+test *ARGS:
+    cargo test --workspace "$@"
+
+# Formatting, clippy without a warning, shellcheck
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck
+
+# Benchmarks of the harness itself
+bench *ARGS:
+    cargo bench --workspace "$@"
+
+# Start a topology and print its connection strings: up [--profile P] [--only redis,…]
+[no-exit-message]
+up *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- up "$@"
+
+# Stop what `up` started
+[no-exit-message]
+down *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- down "$@"
+
+# Ask every node for its role
+[no-exit-message]
+health *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- health "$@"
+
+# Remove what a dead run left behind
+[no-exit-message]
+sweep *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- sweep "$@"
+
+# List the images, or build them: images [build]
+[no-exit-message]
+images *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- images "$@"
+
+# Look at a report: report open|show
+[no-exit-message]
+report *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- report "$@"

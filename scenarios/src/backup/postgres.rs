@@ -1,0 +1,6 @@
+//! postgres.
+
+use crate::Scenario;
+
+/// The scenarios of this module.
+pub const SCENARIOS: &[Scenario] = &[];

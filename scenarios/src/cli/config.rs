@@ -1,0 +1,107 @@
+//! The configuration file `dora.toml`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use dora_harness::topology::Profile;
+use serde::Deserialize;
+
+use super::{PlatformArgs, error::CliError};
+
+/// Read where no other file is named and this one exists.
+const DEFAULT: &str = "dora.toml";
+
+/// What a file may say; the command line has precedence.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `development`, `staging` or `production`.
+    profile: Option<String>,
+    /// Scenarios at the same time.
+    pub jobs: Option<u16>,
+    /// The user's own images, by name in the catalogue.
+    #[serde(default)]
+    images: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// Reads the named file, or `dora.toml` where there is one.
+    pub fn read(path: Option<&Path>) -> Result<Self, CliError> {
+        let (path, text) = match path {
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| CliError::Config { path: path.to_owned(), reason: error.to_string() })?;
+                (path, text)
+            }
+            None => match std::fs::read_to_string(DEFAULT) {
+                Ok(text) => (Path::new(DEFAULT), text),
+                Err(_there_is_none) => return Ok(Self::default()),
+            },
+        };
+        let malformed = |reason: String| CliError::Config { path: path.to_owned(), reason };
+        let config: Self = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        if let Some(profile) = &config.profile {
+            profile.parse::<Profile>().map_err(|error| malformed(error.to_string()))?;
+        }
+        if config.jobs == Some(0) {
+            return Err(malformed("jobs must be at least 1".into()));
+        }
+        Ok(config)
+    }
+
+    /// The profile: the command line's, the file's, or production.
+    pub fn profile(&self, args: &PlatformArgs) -> Result<Profile, CliError> {
+        match (args.profile, &self.profile) {
+            (Some(profile), _) => Ok(profile),
+            (None, Some(name)) => Ok(name.parse()?),
+            (None, None) => Ok(Profile::Production),
+        }
+    }
+
+    /// The user's own images: the file's, overridden by the command line's.
+    pub fn replacements(&self, args: &PlatformArgs) -> BTreeMap<String, String> {
+        let mut replacements = self.images.clone();
+        replacements.extend(args.images.iter().cloned());
+        replacements
+    }
+}
+
+/// `NAME=REF` on the command line.
+pub fn replacement(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, reference)) if !name.is_empty() && !reference.is_empty() => Ok((name.to_owned(), reference.to_owned())),
+        _ => Err("write NAME=REF, such as mongodb=mongo:7.0; names are listed by `dora images`".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, CliError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::read(Some(file.path()))
+    }
+
+    #[test]
+    fn a_good_file_is_read() {
+        let config = read("profile = \"staging\"\njobs = 3\n[images]\nmongodb = \"mongo:7.0\"\n").unwrap();
+        let args = PlatformArgs { profile: None, images: vec![("mongodb".into(), "mine:1".into())] };
+        assert_eq!(config.profile(&args).unwrap(), Profile::Staging);
+        assert_eq!(config.replacements(&args)["mongodb"], "mine:1");
+    }
+
+    #[test]
+    fn a_bad_file_is_answered_with_what_is_wrong_and_exit_code_2() {
+        for (text, words) in [
+            ("profil = \"staging\"", "unknown field"),
+            ("profile = \"prod\"", "known are"),
+            ("jobs = 0", "at least 1"),
+            ("jobs = [", "TOML"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

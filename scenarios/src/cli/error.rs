@@ -1,0 +1,74 @@
+//! Errors of the command line, each with its exit code.
+
+use std::path::PathBuf;
+
+use dora_harness::{
+    engine::EngineError,
+    topology::{GroundError, UnknownName},
+};
+use dora_reports::BundleError;
+use dora_scenarios::{Unmatched, runner::SessionError};
+
+/// Why a command ended without doing what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A filter that selects nothing.
+    #[error(transparent)]
+    Unmatched(#[from] Unmatched),
+    /// No such profile or part.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
+    /// Something else that the user can set right.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration file.
+    #[error("the configuration {} is not usable: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The platform.
+    #[error(transparent)]
+    Ground(#[from] GroundError),
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A file.
+    #[error("failed to {what} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl CliError {
+    /// 2: the user can set it right on the command line or in a file. 3: it could not run.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unmatched(_)
+            | Self::Unknown(_)
+            | Self::Usage(_)
+            | Self::Config { .. }
+            | Self::Engine(EngineError::UnknownImage { .. }) => 2,
+            Self::Engine(_) | Self::Ground(_) | Self::Bundle(_) | Self::File { .. } => 3,
+        }
+    }
+}
+
+impl From<SessionError> for CliError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Engine(error) | SessionError::Ground(GroundError::Engine(error)) => Self::Engine(error),
+            SessionError::Ground(error) => Self::Ground(error),
+        }
+    }
+}

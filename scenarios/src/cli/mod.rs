@@ -1,0 +1,151 @@
+//! The command line: what it accepts, and what its exit codes mean.
+
+mod config;
+mod conform;
+mod error;
+mod images;
+mod platform;
+mod progress;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use dora_harness::topology::{Member, Profile};
+
+use self::{config::Config, error::CliError};
+
+/// Where runs leave their bundles, below the working directory.
+const RUNS: &str = "target/dora";
+
+const AFTER: &str = "Exit codes: 0 all satisfied (for `health`: every node has its role) · 1 a clause is not satisfied · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted";
+
+/// Shows with evidence that a five-database platform survives failures, keeps data encrypted and can be restored.
+#[derive(Debug, Parser)]
+#[command(name = "dora", version, after_help = AFTER, max_term_width = 100)]
+struct Cli {
+    /// Configuration file (default: dora.toml, where there is one)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the platform, run the scenarios, write a report
+    Conform(ConformArgs),
+    /// List the scenarios with their clauses and sabotages
+    List,
+    /// Start the platform and leave it running
+    Up(UpArgs),
+    /// Ask every node of a platform that `up` left running for its role
+    Health(RunArgs),
+    /// Remove a platform that `up` left running
+    Down(RunArgs),
+    /// Remove what dead runs left behind
+    Sweep {
+        /// Also remove platforms that `up` left running
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the images: versions, licences, what each can do
+    Images(ImagesArgs),
+    /// Look at a report
+    Report {
+        #[command(subcommand)]
+        command: report::ReportCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+struct PlatformArgs {
+    /// development, staging or production
+    #[arg(long, value_parser = clap::value_parser!(Profile))]
+    profile: Option<Profile>,
+    /// Put an image of your own in place
+    #[arg(long = "image", value_name = "NAME=REF", value_parser = config::replacement)]
+    images: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+struct ConformArgs {
+    /// Parts of scenario ids, or clause ids; all scenarios without one
+    filters: Vec<String>,
+    #[command(flatten)]
+    platform: PlatformArgs,
+    /// Scenarios at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
+    /// Leave the platform running afterwards
+    #[arg(long)]
+    keep: bool,
+    /// Plant this defect (see `dora list`); the scenario must turn red
+    #[arg(long, value_name = "ID")]
+    sabotage: Option<String>,
+    /// Seed of the domain data
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct UpArgs {
+    #[command(flatten)]
+    platform: PlatformArgs,
+    /// Only these parts, such as redis,postgres
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = clap::value_parser!(Member))]
+    only: Vec<Member>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The run, as `up` printed it; the only one that is there without it
+    run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ImagesArgs {
+    #[command(flatten)]
+    platform: PlatformArgs,
+    /// Build what is missing, and ask each image what it can do
+    #[arg(long)]
+    build: bool,
+}
+
+/// Parses, runs, and turns errors into one message and an exit code.
+pub fn main() -> ExitCode {
+    // clap itself ends with 2 for wrong usage.
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DORA_LOG").unwrap_or_else(|_| "off".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start the runtime: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    let config = Config::read(cli.config.as_deref())?;
+    match cli.command {
+        Command::Conform(args) => conform::conform(args, &config).await,
+        Command::List => conform::list(),
+        Command::Up(args) => platform::up(args, &config).await,
+        Command::Health(args) => platform::health(args).await,
+        Command::Down(args) => platform::down(args).await,
+        Command::Sweep { all } => platform::sweep(all).await,
+        Command::Images(args) => images::images(args, &config).await,
+        Command::Report { command } => report::report(&command),
+    }
+}

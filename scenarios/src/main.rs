@@ -1,0 +1,11 @@
+//! `dora`: starts the platform, runs the scenarios, writes and shows the report.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dora_harness::engine::reaper::become_reaper_if_asked();
+    dora_harness::security::install_provider();
+    cli::main()
+}

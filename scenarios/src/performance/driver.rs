@@ -1,0 +1,99 @@
+//! Open-loop load with latency from the scheduled start.
+
+use std::time::Duration;
+
+use dora_harness::{
+    fault::SlowLink,
+    workload::{LoadPlan, open_loop},
+};
+use dora_reports::evidence::{Finding, NamedLimit};
+
+use super::LoadTarget;
+use crate::{ScenarioError, Trial};
+
+/// Connections; each has one query under way at most.
+const CLIENTS: usize = 16;
+/// Load that is sent and not counted: caches, plans and connections become warm.
+const WARM_UP: Duration = Duration::from_secs(4);
+/// Load that is counted.
+const MEASURE: Duration = Duration::from_secs(15);
+/// A query without an answer by then failed.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
+/// What the sabotage adds in each direction.
+const SLOW_LINK: Duration = Duration::from_millis(5);
+/// The sabotage that every database's scenario has.
+pub const SLOW_LINK_ID: &str = "slow-link";
+
+/// The scenario: see the module.
+///
+/// # Errors
+/// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
+pub async fn open_load(trial: &Trial, target: &dyn LoadTarget) -> Result<(), ScenarioError> {
+    let promise = trial.promise;
+    let missing = |what: &str| ScenarioError::Missing(format!("the catalogue states no {what} for {}", trial.scenario.database));
+    let rate_per_s = promise.rate_per_s.ok_or_else(|| missing("rate_per_s"))? as f64;
+    let p50_ms = promise.p50_us_max.ok_or_else(|| missing("p50_us_max"))? as f64 / 1e3;
+    let p99_ms = promise.p99_us_max.ok_or_else(|| missing("p99_us_max"))? as f64 / 1e3;
+    let failed_max = promise.failed_ratio_max.unwrap_or(0.001);
+    let achieved_min = promise.achieved_ratio_min.unwrap_or(0.98);
+    trial.promise_limits(
+        format!("at {rate_per_s} queries per second, latency from the scheduled start stays within {p50_ms} ms (median) and {p99_ms} ms (99th percentile)"),
+        vec![
+            NamedLimit::at_most("latency_p50", p50_ms, "ms"),
+            NamedLimit::at_most("latency_p99", p99_ms, "ms"),
+            NamedLimit::at_most("failed_ratio", failed_max, "ratio"),
+            NamedLimit::at_least("achieved_ratio", achieved_min, "ratio"),
+        ],
+    );
+    target.load(trial.dataset()).await?;
+    let entry = target.entry().await?;
+    let link = if trial.is_sabotaged_by(SLOW_LINK_ID) {
+        let link = SlowLink::open(entry, SLOW_LINK).await?;
+        let echo = link.confirm().await?;
+        trial.note("sabotage", format!("the link to the entry is slow: an echo takes {:.1} ms", echo.as_secs_f64() * 1e3));
+        Some(link)
+    } else {
+        None
+    };
+    let address = link.as_ref().map_or(entry, SlowLink::address);
+    let clients = target.clients(address, CLIENTS, trial.dataset()).await?;
+    trial.note("phase", format!("{CLIENTS} connections, {rate_per_s} queries per second: {}", target.mix()));
+    let plan = LoadPlan { rate_per_s, warm_up: WARM_UP, measure: MEASURE, limit: QUERY_LIMIT };
+    let result = open_loop(clients, plan, trial.origin()).await;
+    drop(link);
+    trial.draw(&result.samples);
+    let total = (result.ok + result.failed).max(1) as f64;
+    let p50 = trial.measure("latency_p50", result.latency.quantile_ms(0.5), "ms");
+    let p99 = trial.measure("latency_p99", result.latency.quantile_ms(0.99), "ms");
+    trial.measure("latency_p999", result.latency.quantile_ms(0.999), "ms");
+    trial.measure("latency_max", result.latency.max_ms(), "ms");
+    trial.measure("throughput", Some(result.throughput_per_s), "op/s");
+    let failed = trial.measure("failed_ratio", Some(result.failed as f64 / total), "ratio");
+    let achieved = trial.measure("achieved_ratio", Some((result.throughput_per_s / rate_per_s).min(1.0)), "ratio");
+    if p50.met == Some(false) {
+        trial.find(Finding::violation(
+            "latency-p50-exceeded",
+            format!("the median latency is {:.1} ms, above {p50_ms} ms", p50.value.unwrap_or_default()),
+        ));
+    }
+    if p99.met == Some(false) {
+        trial.find(Finding::violation(
+            "latency-p99-exceeded",
+            format!("the 99th percentile is {:.1} ms, above {p99_ms} ms", p99.value.unwrap_or_default()),
+        ));
+    }
+    if failed.met == Some(false) {
+        let first = result.first_error.unwrap_or_default();
+        trial.find(
+            Finding::violation("queries-failed", format!("{} of {total} queries failed or gave a wrong answer", result.failed))
+                .with_witness(first),
+        );
+    }
+    if achieved.met == Some(false) {
+        trial.find(Finding::violation(
+            "rate-not-achieved",
+            format!("only {:.1} of {rate_per_s} queries per second were answered", result.throughput_per_s),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! All scenarios, and how a person selects some.
+
+use crate::{Scenario, backup, ha, performance, security};
+
+/// Every scenario, in the order in which they run on one cluster.
+pub fn all() -> Vec<&'static Scenario> {
+    let groups: [&'static [Scenario]; 20] = [
+        security::postgres::SCENARIOS,
+        security::neo4j::SCENARIOS,
+        security::mongodb::SCENARIOS,
+        security::influxdb::SCENARIOS,
+        security::redis::SCENARIOS,
+        performance::postgres::SCENARIOS,
+        performance::neo4j::SCENARIOS,
+        performance::mongodb::SCENARIOS,
+        performance::influxdb::SCENARIOS,
+        performance::redis::SCENARIOS,
+        ha::postgres::SCENARIOS,
+        ha::neo4j::SCENARIOS,
+        ha::mongodb::SCENARIOS,
+        ha::influxdb::SCENARIOS,
+        ha::redis::SCENARIOS,
+        backup::postgres::SCENARIOS,
+        backup::neo4j::SCENARIOS,
+        backup::mongodb::SCENARIOS,
+        backup::influxdb::SCENARIOS,
+        backup::redis::SCENARIOS,
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+/// A filter that selects nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no scenario matches `{filter}`; known are: {known}")]
+pub struct Unmatched {
+    /// The filter.
+    pub filter: String,
+    /// All ids.
+    pub known: String,
+}
+
+/// The scenarios whose id, or one of whose clauses, contains one of the filters; all of them without a filter.
+///
+/// # Errors
+/// [`Unmatched`] for a filter that selects nothing: a typing error must not look like a pass.
+pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
+    let all = all();
+    let matches = |scenario: &Scenario, filter: &str| {
+        scenario.id.contains(filter) || scenario.clauses.iter().any(|clause| clause.eq_ignore_ascii_case(filter))
+    };
+    for filter in filters {
+        if !all.iter().any(|scenario| matches(scenario, filter)) {
+            let known = all.iter().map(|scenario| scenario.id).collect::<Vec<_>>().join(", ");
+            return Err(Unmatched { filter: filter.clone(), known });
+        }
+    }
+    Ok(all.into_iter().filter(|scenario| filters.is_empty() || filters.iter().any(|filter| matches(scenario, filter))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_can_fail_and_says_what_it_does_not_show() {
+        for scenario in all() {
+            assert!(!scenario.sabotages.is_empty(), "{} has no sabotage", scenario.id);
+            assert!(!scenario.does_not_show.is_empty(), "{} claims to show everything", scenario.id);
+            assert!(!scenario.clauses.is_empty() && !scenario.method.is_empty(), "{} is incomplete", scenario.id);
+            assert_eq!(scenario.id, format!("{}/{}", scenario.pillar, scenario.database));
+        }
+    }
+
+    #[test]
+    fn every_clause_of_a_scenario_is_in_the_catalogue() {
+        let catalogue = dora_fixtures::catalogue::Catalogue::load();
+        for clause in all().iter().flat_map(|scenario| scenario.clauses) {
+            assert!(catalogue.get(clause).is_ok(), "{clause} is unknown");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_selects_nothing_is_an_error() {
+        assert!(select(&["no-such".into()]).unwrap_err().to_string().starts_with("no scenario matches `no-such`"));
+    }
+}

@@ -1,0 +1,148 @@
+//! What the report says of the run, the platform and the clauses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dora_fixtures::{assets, catalogue::Catalogue};
+use dora_harness::{
+    engine::EngineInfo,
+    topology::{Ground, Node},
+};
+use dora_reports::evidence::{
+    BootSpan, ClauseEvidence, Evidence, ExceptionEvidence, HostInfo, ImageUsed, NodeEvidence, RunInfo, TopologyEvidence, Verdict,
+};
+use time::OffsetDateTime;
+
+use super::SessionOptions;
+
+/// What no run of this suite shows.
+const NOT_SHOWN: [&str; 5] = [
+    "One machine carries all nodes: the loss of a machine, a rack or a site, and the latency between sites, are not shown.",
+    "Times and rates belong to this machine and to the images of this run; a bank's hardware and licensed builds have to be measured themselves.",
+    "A killed process is not a lost machine: peers get a reset at once, not silence.",
+    "The run lasts minutes: what only shows after days (leaks, growth, expiry) is not shown.",
+    "The mapping names the duty that the evidence supports; whether the duty is fulfilled is for the entity and its supervisor to say.",
+];
+
+/// Evidence of a run that has just begun, with every clause of the catalogue not yet evidenced.
+pub fn new_evidence(options: &SessionOptions, info: Option<&EngineInfo>, catalogue: &Catalogue) -> Evidence {
+    let host = info.map_or_else(HostInfo::default, |info| HostInfo {
+        cpus: info.cpus,
+        memory_bytes: info.memory_bytes,
+        kernel: info.kernel.clone(),
+        engine_version: info.version.clone(),
+        engine_arch: info.architecture.clone(),
+    });
+    let mut evidence = Evidence::new(RunInfo {
+        id: options.run.to_string(),
+        started_at: OffsetDateTime::now_utc(),
+        finished_at: None,
+        profile: options.profile.name().to_owned(),
+        harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: command_line(),
+        seed: options.seed,
+        host,
+        not_shown: NOT_SHOWN.map(ToOwned::to_owned).to_vec(),
+        problems: Vec::new(),
+    });
+    evidence.clauses = clauses(catalogue);
+    evidence
+}
+
+/// The command as it can be typed again, without the path of this machine.
+fn command_line() -> String {
+    let mut words = vec!["dora".to_owned()];
+    words.extend(std::env::args().skip(1));
+    words.join(" ")
+}
+
+fn clauses(catalogue: &Catalogue) -> Vec<ClauseEvidence> {
+    let scenarios = crate::all();
+    catalogue
+        .clauses()
+        .iter()
+        .map(|clause| ClauseEvidence {
+            id: clause.id.to_string(),
+            family: clause.family.title().to_owned(),
+            title: clause.title.clone(),
+            shows: clause.shows.clone(),
+            refs: clause.references().map(|reference| reference.to_string()).collect(),
+            verdict: Verdict::NotEvidenced,
+            reason: String::new(),
+            scenarios: scenarios.iter().filter(|s| s.clauses.contains(&clause.id.as_str())).map(|s| s.id.to_owned()).collect(),
+        })
+        .collect()
+}
+
+/// The platform as it was started.
+pub fn describe_topology(ground: &Ground, ready_ms: f64, peak_memory_bytes: Option<u64>) -> TopologyEvidence {
+    TopologyEvidence {
+        nodes: ground.nodes().iter().map(describe_node).collect(),
+        exceptions: ground
+            .exceptions()
+            .into_iter()
+            .map(|exception| ExceptionEvidence {
+                subject: exception.place,
+                clause: exception.clause,
+                what: exception.what,
+                why: exception.why,
+            })
+            .collect(),
+        boot: ground
+            .boot()
+            .spans()
+            .into_iter()
+            // What is started later (a restored cluster) belongs to its scenario, not to the platform's boot.
+            .filter(|span| span.start_ms <= ready_ms)
+            .map(|span| BootSpan {
+                node: span.node,
+                phase: span.phase,
+                start_ms: span.start_ms,
+                end_ms: span.end_ms,
+                waited_for: span.waited_for,
+            })
+            .collect(),
+        ready_ms: Some(ready_ms),
+        peak_memory_bytes,
+    }
+}
+
+fn describe_node(node: &Node) -> NodeEvidence {
+    NodeEvidence {
+        name: node.name().to_owned(),
+        cluster: node.cluster().to_owned(),
+        role: node.role().to_owned(),
+        image: node.image().to_owned(),
+        address: node.address().to_string(),
+        memory_limit_bytes: u64::try_from(node.memory_limit_bytes()).ok(),
+    }
+}
+
+/// The images in use; a node of each is asked what it can do.
+pub async fn describe_images(ground: &Ground) -> Vec<ImageUsed> {
+    let nodes = ground.nodes();
+    let mut images = Vec::new();
+    for image in ground.images().iter() {
+        let node = nodes.iter().find(|node| node.image() == image.name && node.has_database());
+        let capabilities = match node {
+            Some(node) => ask(node).await,
+            None => BTreeMap::new(),
+        };
+        images.push(ImageUsed {
+            name: image.name.clone(),
+            reference: image.reference.clone(),
+            version: image.version.clone(),
+            licence: image.licence.clone(),
+            capabilities,
+        });
+    }
+    images
+}
+
+async fn ask(node: &Node) -> BTreeMap<String, String> {
+    let Ok(script) = assets::text(&format!("images/{}/capabilities.sh", node.image())) else { return BTreeMap::new() };
+    match node.exec(&["sh", "-c", script], &[], Duration::from_secs(20)).await {
+        Ok(output) => output.stdout.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        Err(_unanswered) => BTreeMap::new(),
+    }
+}

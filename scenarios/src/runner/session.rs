@@ -1,0 +1,230 @@
+//! A started platform on which scenarios run: one at a time on each database, alone where they measure.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use dora_fixtures::{
+    catalogue::Catalogue,
+    dataset::{Dataset, Seed, Size},
+};
+use dora_harness::{
+    engine::{BuildProgress, Engine, EngineError, RunId, RunKind},
+    patience::{stretched, within},
+    platform::{Platform, all_healthy},
+    topology::{Ground, GroundError, GroundOptions, Member, Profile},
+};
+use dora_reports::evidence::{Finding, ScenarioEvidence};
+use tokio::{
+    sync::{Mutex as AsyncMutex, RwLock, Semaphore},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial};
+
+/// How long a part may take to be healthy again after a scenario before it is replaced.
+const HAND_BACK_LIMIT: Duration = Duration::from_secs(45);
+/// How often the memory of all nodes is measured.
+const MEMORY_EVERY: Duration = Duration::from_secs(10);
+
+/// A session could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The platform.
+    #[error(transparent)]
+    Ground(#[from] GroundError),
+}
+
+/// What to open.
+#[derive(Clone)]
+pub struct SessionOptions {
+    /// The run.
+    pub run: RunId,
+    /// Who ends it.
+    pub kind: RunKind,
+    /// The profile.
+    pub profile: Profile,
+    /// The parts of the platform.
+    pub members: Vec<Member>,
+    /// The user's own images, by name in the catalogue.
+    pub replacements: BTreeMap<String, String>,
+    /// Where histories go.
+    pub histories: PathBuf,
+    /// What all random choices of the dataset come from.
+    pub seed: u64,
+    /// How many scenarios run at the same time.
+    pub jobs: usize,
+    /// Told what image builds do.
+    pub progress: Arc<dyn Fn(BuildProgress) + Send + Sync>,
+}
+
+/// A started platform.
+pub struct Session {
+    setting: Setting,
+    options: SessionOptions,
+    catalogue: Catalogue,
+    ready_ms: f64,
+    lanes: HashMap<Member, AsyncMutex<()>>,
+    /// Held for writing by whoever must run alone.
+    quiet: RwLock<()>,
+    jobs: Semaphore,
+    /// Why nothing more can run.
+    broken: Mutex<Option<String>>,
+    peak_memory: Arc<AtomicU64>,
+    memory_watch: JoinHandle<()>,
+}
+
+impl Session {
+    /// Builds missing images and starts the platform.
+    ///
+    /// # Errors
+    /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
+    pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
+        let origin = Instant::now();
+        let platform = Arc::new(Platform::default());
+        let names = platform.images(&options.members, options.profile);
+        // A replacement of an image that this run does not use is checked for its name only.
+        let images = engine.ensure_images(&names, &options.replacements, Arc::clone(&options.progress)).await?;
+        let ground =
+            Ground::lay(engine, GroundOptions { run: options.run.clone(), kind: options.kind, profile: options.profile, images }).await?;
+        platform.start(&ground, &options.members).await?;
+        let ready_ms = ground.boot().now_ms();
+        let dataset = Arc::new(Dataset::generate(Seed(options.seed), Size::Small));
+        let peak_memory = Arc::new(AtomicU64::new(0));
+        let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
+        let setting = Setting { ground, platform, dataset, histories: options.histories.clone(), origin };
+        let lanes = Member::ALL.into_iter().map(|member| (member, AsyncMutex::new(()))).collect();
+        let jobs = Semaphore::new(options.jobs.max(1));
+        Ok(Self {
+            setting,
+            options,
+            catalogue: Catalogue::load(),
+            ready_ms,
+            lanes,
+            quiet: RwLock::new(()),
+            jobs,
+            broken: Mutex::new(None),
+            peak_memory,
+            memory_watch,
+        })
+    }
+
+    /// Where nodes are started.
+    pub fn ground(&self) -> &Ground {
+        &self.setting.ground
+    }
+
+    /// What is started.
+    pub fn platform(&self) -> &Platform {
+        &self.setting.platform
+    }
+
+    /// What it was opened with.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// The clauses.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Milliseconds from the first container to the last node in its role.
+    pub fn ready_ms(&self) -> f64 {
+        self.ready_ms
+    }
+
+    /// The highest memory of all nodes together that was seen, in bytes; [`None`] before the first measurement.
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        Some(self.peak_memory.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// Why nothing more can run, if so.
+    pub fn broken(&self) -> Option<String> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy.
+    pub async fn run(&self, scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, started: impl FnOnce()) -> ScenarioEvidence {
+        let member = scenario.member();
+        let _lane = self.lanes[&member].lock().await;
+        let _job = self.jobs.acquire().await;
+        let (_alone, _beside) =
+            if scenario.is_exclusive() { (Some(self.quiet.write().await), None) } else { (None, Some(self.quiet.read().await)) };
+        started();
+        let promise = scenario
+            .clauses
+            .first()
+            .and_then(|clause| self.catalogue.get(clause).ok())
+            .map(|clause| clause.objective_for(scenario.database.name()))
+            .unwrap_or_default();
+        let trial = Trial::new(scenario, sabotage, promise, self.setting.clone());
+        let outcome = self.carry_out(&trial).await;
+        let mut evidence = trial.finish(outcome);
+        if let Err(error) = self.hand_back(member).await {
+            let reason = format!("the {member} part could not be handed back healthy: {error}");
+            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.clone());
+            evidence.findings.push(Finding::note("not-handed-back", reason));
+        }
+        evidence
+    }
+
+    async fn carry_out(&self, trial: &Trial) -> Result<(), ScenarioError> {
+        if let Some(reason) = self.broken() {
+            return Err(ScenarioError::client("use the platform", reason));
+        }
+        let scenario = trial.scenario;
+        if scenario.needs_high_availability && !self.options.profile.is_highly_available() {
+            let profile = self.options.profile;
+            return Err(ScenarioError::Missing(format!(
+                "profile {profile} has one node of each database, so there is nothing to fail over to"
+            )));
+        }
+        let limit = stretched(scenario.deadline);
+        timeout(limit, (scenario.run)(trial)).await.unwrap_or_else(|_elapsed| {
+            Err(ScenarioError::client("end in time", format!("the scenario's deadline of {} s is over", limit.as_secs())))
+        })
+    }
+
+    /// A scenario hands its part back healthy, or the part is replaced.
+    async fn hand_back(&self, member: Member) -> Result<(), GroundError> {
+        let healthy = within("a healthy part", HAND_BACK_LIMIT, Duration::from_millis(500), || async {
+            all_healthy(&self.setting.platform.part_health(member).await)
+        })
+        .await;
+        match healthy {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                tracing::warn!(%member, %reason, "the part is replaced");
+                self.setting.platform.replace(&self.setting.ground, member).await
+            }
+        }
+    }
+
+    /// Removes everything of the run.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the removal.
+    pub async fn close(&self) -> Result<(), EngineError> {
+        self.memory_watch.abort();
+        self.setting.ground.engine().remove_run(&self.options.run).await?;
+        Ok(())
+    }
+}
+
+async fn watch_memory(ground: Ground, peak: Arc<AtomicU64>) {
+    loop {
+        peak.fetch_max(ground.memory_bytes().await, Ordering::Relaxed);
+        sleep(MEMORY_EVERY).await;
+    }
+}

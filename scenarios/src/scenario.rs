@@ -1,0 +1,144 @@
+//! A scenario as a value.
+
+use std::{fmt, time::Duration};
+
+use dora_harness::topology::Member;
+use futures_util::future::BoxFuture;
+
+use crate::{ScenarioError, Trial};
+
+/// What kind of property a scenario shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pillar {
+    /// TLS on the client port.
+    Security,
+    /// Load against an objective.
+    Performance,
+    /// A node is killed under load.
+    Ha,
+    /// Destroyed and restored elsewhere. Last: it replaces the cluster.
+    Backup,
+}
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Database {
+    /// PostgreSQL.
+    Postgres,
+    /// Neo4j.
+    Neo4j,
+    /// MongoDB.
+    Mongodb,
+    /// InfluxDB.
+    Influxdb,
+    /// Redis.
+    Redis,
+}
+
+/// A planted defect under which the scenario must turn red.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sabotage {
+    /// Stable kebab-case name, such as `failover-manager-paused`.
+    pub id: &'static str,
+    /// What is planted, in one sentence.
+    pub what: &'static str,
+    /// The finding by which the scenario must notice: red for any other reason proves nothing.
+    pub expects: &'static str,
+}
+
+/// The function that carries a scenario out.
+pub type Run = for<'a> fn(&'a Trial) -> BoxFuture<'a, Result<(), ScenarioError>>;
+
+/// What must hold, and how that is found out.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// `pillar/database`.
+    pub id: &'static str,
+    /// One line for people.
+    pub title: &'static str,
+    /// The pillar.
+    pub pillar: Pillar,
+    /// The database.
+    pub database: Database,
+    /// The clauses that it gives evidence for; the first one's objective is its objective.
+    pub clauses: &'static [&'static str],
+    /// What it wants to find out.
+    pub goal: &'static str,
+    /// How, step by step.
+    pub method: &'static [&'static str],
+    /// What it does not show.
+    pub does_not_show: &'static [&'static str],
+    /// Whether it needs a profile that promises to survive the loss of a node.
+    pub needs_high_availability: bool,
+    /// The whole scenario's deadline.
+    pub deadline: Duration,
+    /// At least one.
+    pub sabotages: &'static [Sabotage],
+    /// Carries it out.
+    pub run: Run,
+}
+
+impl Scenario {
+    /// Whether it must run alone, because it measures what others would disturb.
+    pub fn is_exclusive(&self) -> bool {
+        self.pillar == Pillar::Performance
+    }
+
+    /// The part of the platform that it needs.
+    pub fn member(&self) -> Member {
+        self.database.member()
+    }
+
+    /// The sabotage of that name.
+    pub fn sabotage(&self, id: &str) -> Option<&'static Sabotage> {
+        self.sabotages.iter().find(|sabotage| sabotage.id == id)
+    }
+}
+
+impl Pillar {
+    /// All of them, in the order in which they run on one cluster.
+    pub const ALL: [Self; 4] = [Self::Security, Self::Performance, Self::Ha, Self::Backup];
+
+    /// The first half of a scenario's id.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Security => "security",
+            Self::Performance => "performance",
+            Self::Ha => "ha",
+            Self::Backup => "backup",
+        }
+    }
+}
+
+impl Database {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Postgres, Self::Neo4j, Self::Mongodb, Self::Influxdb, Self::Redis];
+
+    /// The second half of a scenario's id.
+    pub const fn name(self) -> &'static str {
+        self.member().name()
+    }
+
+    /// The part of the platform that holds it.
+    pub const fn member(self) -> Member {
+        match self {
+            Self::Postgres => Member::Postgres,
+            Self::Neo4j => Member::Neo4j,
+            Self::Mongodb => Member::Mongodb,
+            Self::Influxdb => Member::Influxdb,
+            Self::Redis => Member::Redis,
+        }
+    }
+}
+
+impl fmt::Display for Pillar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}

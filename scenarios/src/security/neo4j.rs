@@ -1,0 +1,6 @@
+//! neo4j.
+
+use crate::Scenario;
+
+/// The scenarios of this module.
+pub const SCENARIOS: &[Scenario] = &[];

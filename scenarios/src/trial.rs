@@ -1,0 +1,246 @@
+//! One execution of a scenario: what it may use, and the evidence that it collects.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use dora_fixtures::{catalogue::Objective as Promise, dataset::Dataset};
+use dora_harness::{
+    check::{Durability, samples},
+    fault::FaultRecord,
+    history::{Operation, Recorder},
+    measure::{Sample, buckets},
+    platform::Platform,
+    topology::{Ground, Node},
+};
+use dora_reports::evidence::{
+    Clocks, ContentRow, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts, Point, ProbeMatrix,
+    ScenarioEvidence, Series, TimelineEvent,
+};
+
+use crate::{Sabotage, Scenario, ScenarioError};
+
+/// What all trials of a run share.
+#[derive(Clone)]
+pub struct Setting {
+    /// Where nodes are started.
+    pub ground: Ground,
+    /// What is started.
+    pub platform: Arc<Platform>,
+    /// The domain data.
+    pub dataset: Arc<Dataset>,
+    /// The bundle's folder for histories.
+    pub histories: PathBuf,
+    /// The start of the run.
+    pub origin: Instant,
+}
+
+/// One execution of a scenario.
+pub struct Trial {
+    /// The scenario.
+    pub scenario: &'static Scenario,
+    /// The planted defect, if this is a proof.
+    pub sabotage: Option<&'static Sabotage>,
+    /// What the first clause promises for this database.
+    pub promise: Promise,
+    setting: Setting,
+    started: Instant,
+    evidence: Mutex<ScenarioEvidence>,
+}
+
+/// Width of the buckets that the report draws.
+const BUCKET: Duration = Duration::from_millis(500);
+
+impl Trial {
+    /// A trial that starts now.
+    pub fn new(scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, promise: Promise, setting: Setting) -> Self {
+        let evidence = ScenarioEvidence {
+            scenario: scenario.id.to_owned(),
+            title: scenario.title.to_owned(),
+            clauses: scenario.clauses.iter().map(ToString::to_string).collect(),
+            database: scenario.database.name().to_owned(),
+            pillar: scenario.pillar.name().to_owned(),
+            goal: scenario.goal.to_owned(),
+            method: scenario.method.iter().map(ToString::to_string).collect(),
+            does_not_show: scenario.does_not_show.iter().map(ToString::to_string).collect(),
+            started_ms: setting.origin.elapsed().as_secs_f64() * 1e3,
+            ..ScenarioEvidence::default()
+        };
+        Self { scenario, sabotage, promise, setting, started: Instant::now(), evidence: Mutex::new(evidence) }
+    }
+
+    fn evidence(&self) -> MutexGuard<'_, ScenarioEvidence> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where nodes are started.
+    pub fn ground(&self) -> &Ground {
+        &self.setting.ground
+    }
+
+    /// What is started.
+    pub fn platform(&self) -> &Platform {
+        &self.setting.platform
+    }
+
+    /// The domain data.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.setting.dataset
+    }
+
+    /// The zero of all its times.
+    pub fn origin(&self) -> Instant {
+        self.started
+    }
+
+    /// Milliseconds since its start.
+    pub fn now_ms(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// Whether this trial is a proof with that sabotage.
+    pub fn is_sabotaged_by(&self, id: &str) -> bool {
+        self.sabotage.is_some_and(|sabotage| sabotage.id == id)
+    }
+
+    /// States the objective, before anything is measured.
+    pub fn promise_limits(&self, statement: impl Into<String>, limits: Vec<NamedLimit>) {
+        self.evidence().objective = Objective::new(statement, limits);
+    }
+
+    /// Notes something on the timeline.
+    pub fn note(&self, kind: &str, text: impl Into<String>) {
+        let (t_ms, text) = (self.now_ms(), text.into());
+        tracing::info!(scenario = self.scenario.id, kind, "{text}");
+        self.evidence().timeline.push(TimelineEvent { t_ms, kind: kind.to_owned(), text });
+    }
+
+    /// Adds a finding.
+    pub fn find(&self, finding: Finding) {
+        tracing::info!(scenario = self.scenario.id, finding = finding.id, "{}", finding.message);
+        self.evidence().findings.push(finding);
+    }
+
+    /// Adds a measured value, compared with the objective's limit of that name.
+    pub fn measure(&self, name: &str, value: Option<f64>, unit: &str) -> Measured {
+        let mut evidence = self.evidence();
+        let measured = evidence.objective.measure(name, value, unit);
+        evidence.measured.push(measured.clone());
+        measured
+    }
+
+    /// Adds a fault.
+    pub fn fault(&self, record: &FaultRecord) {
+        self.evidence().faults.push(FaultEvidence {
+            kind: record.kind.clone(),
+            target: record.target.clone(),
+            injected_ms: record.injected_ms,
+            confirmed_ms: record.confirmed_ms,
+            confirmed_by: Some(record.confirmed_by.clone()),
+            healed_ms: record.healed_ms,
+            heal_confirmed_ms: record.heal_confirmed_ms,
+            heal_confirmed_by: Some(record.heal_confirmed_by.clone()),
+        });
+    }
+
+    /// Sets the four clocks.
+    pub fn clocks(&self, clocks: Clocks) {
+        self.evidence().clocks = Some(clocks);
+    }
+
+    /// Sets the table of probes.
+    pub fn matrix(&self, matrix: ProbeMatrix) {
+        self.evidence().matrix = Some(matrix);
+    }
+
+    /// Sets the comparison of contents.
+    pub fn contents(&self, rows: Vec<ContentRow>) {
+        self.evidence().contents = rows;
+    }
+
+    /// A history that is streamed into the bundle; its times are the trial's.
+    ///
+    /// # Errors
+    /// [`ScenarioError::History`] when its file cannot be made.
+    pub fn recorder(&self) -> Result<Recorder, ScenarioError> {
+        let suffix = self.sabotage.map(|sabotage| format!("-{}", sabotage.id)).unwrap_or_default();
+        let file = format!("{}{suffix}.jsonl", self.scenario.id.replace('/', "-"));
+        let recorder = Recorder::new(self.started, Some(&self.setting.histories.join(&file)))?;
+        self.evidence().history_file = Some(format!("histories/{file}"));
+        Ok(recorder)
+    }
+
+    /// Counts how operations ended and draws them over time.
+    pub fn operations(&self, operations: &[Operation], durability: &Durability) {
+        self.evidence().operations = Some(OperationCounts {
+            ok: durability.acknowledged,
+            fail: durability.failed,
+            unknown: durability.unknown,
+            lost: Some(durability.lost.len() as u64),
+            phantom: Some(durability.phantom.len() as u64),
+            duplicated: Some(durability.duplicated.len() as u64),
+        });
+        self.draw(&samples(operations));
+    }
+
+    /// Draws latency and throughput over time.
+    pub fn draw(&self, samples: &[Sample]) {
+        let stretches = buckets(samples, BUCKET);
+        let series = |name: &str, unit: &str, value: &dyn Fn(&dora_harness::measure::Bucket) -> Option<f64>| Series {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            points: stretches.iter().map(|bucket| Point { t_ms: bucket.start_ms, value: value(bucket) }).collect(),
+        };
+        self.evidence().series = vec![
+            series("latency_p50", "ms", &|bucket| bucket.p50_ms),
+            series("latency_p99", "ms", &|bucket| bucket.p99_ms),
+            series("throughput", "op/s", &|bucket| Some(bucket.throughput_per_s)),
+        ];
+    }
+
+    /// Keeps the last lines of a node's log.
+    pub async fn excerpt(&self, node: &Node, lines: usize) {
+        if let Ok(lines) = node.logs(lines).await {
+            self.evidence().log_excerpts.push(LogExcerpt { node: node.name().to_owned(), lines });
+        }
+    }
+
+    /// Ends the trial: an error makes it inconclusive (or not evidenced, when a part is missing); otherwise the evidence decides.
+    pub fn finish(self, outcome: Result<(), ScenarioError>) -> ScenarioEvidence {
+        let finished_ms = self.setting.origin.elapsed().as_secs_f64() * 1e3;
+        let mut evidence = self.evidence.into_inner().unwrap_or_else(PoisonError::into_inner);
+        evidence.finished_ms = finished_ms;
+        match outcome {
+            Ok(()) => evidence.verdict = evidence.decide(),
+            Err(ScenarioError::Missing(reason)) => {
+                evidence.verdict = dora_reports::evidence::Verdict::NotEvidenced;
+                evidence.reason = reason;
+                return evidence;
+            }
+            Err(error) => {
+                evidence.findings.push(Finding::unconfirmed("could-not-finish", error.to_string()));
+                // What was already seen to be wrong stays wrong, even when the rest could not be tried.
+                evidence.verdict = evidence.decide();
+            }
+        }
+        evidence.reason = reason(&evidence);
+        evidence
+    }
+}
+
+/// The verdict's reason in one sentence.
+fn reason(evidence: &ScenarioEvidence) -> String {
+    use dora_reports::evidence::{Severity, Verdict};
+    let of = |severity| evidence.findings.iter().find(|finding| finding.severity == severity).map(|finding| finding.message.clone());
+    let unmet = || {
+        evidence.measured.iter().find(|m| m.met == Some(false)).map(|m| format!("{} is outside its objective", m.name.replace('_', " ")))
+    };
+    match evidence.verdict {
+        Verdict::Satisfied => String::new(),
+        Verdict::NotSatisfied => of(Severity::Violation).or_else(unmet).unwrap_or_else(|| "a probe or a content differs".into()),
+        Verdict::Inconclusive => of(Severity::Unconfirmed).unwrap_or_else(|| "something that was promised was not measured".into()),
+        Verdict::NotEvidenced => evidence.reason.clone(),
+    }
+}

@@ -1,0 +1,195 @@
+//! The scenarios as tests, and for each of their sabotages a test that it turns the scenario red for the stated reason.
+//!
+//! Goal: `cargo test` decides every clause that has a scenario, and proves that each of these checks can fail.
+//! Method: one production platform for all; the trials of one database run one after the other, those of different databases
+//! side by side. `cargo test --test platform -- ha/redis` runs a part; `--list` lists the names.
+//! What it writes: a bundle below `target/dora`, as `dora conform` does, so that a red test can be looked at.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use dora_fixtures::catalogue::Catalogue;
+use dora_harness::{
+    engine::{
+        Engine, RunId, RunKind,
+        reaper::{Reaper, become_reaper_if_asked},
+    },
+    security::install_provider,
+    topology::Profile,
+};
+use dora_reports::{
+    BundleWriter,
+    evidence::{Severity, Verdict},
+};
+use dora_scenarios::{
+    Pillar, Sabotage, Scenario, all,
+    runner::{Session, SessionOptions, describe_images, describe_topology, new_evidence},
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+/// Enough for every database to have a trial under way and one waiting.
+const THREADS: usize = 12;
+
+/// The one platform, started by the first trial that needs it.
+struct Lab {
+    runtime: Runtime,
+    members: Vec<dora_harness::topology::Member>,
+    session: OnceLock<Result<Open, String>>,
+    starting: Mutex<()>,
+}
+
+struct Open {
+    session: Session,
+    bundle: Mutex<Option<BundleWriter>>,
+    _reaper: Reaper,
+}
+
+fn main() -> ExitCode {
+    become_reaper_if_asked();
+    install_provider();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let runtime = Runtime::new().expect("a test process can start a runtime");
+    let names: Vec<(&'static Scenario, Option<&'static Sabotage>)> = in_order();
+    let selected = |name: &str| {
+        arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
+    };
+    let mut members: Vec<_> = names
+        .iter()
+        .filter(|(scenario, sabotage)| selected(&name_of(scenario, *sabotage)))
+        .map(|(scenario, _)| scenario.member())
+        .collect();
+    members.sort_unstable();
+    members.dedup();
+    let lab = Arc::new(Lab { runtime, members, session: OnceLock::new(), starting: Mutex::default() });
+    let trials = names
+        .into_iter()
+        .map(|(scenario, sabotage)| {
+            let lab = Arc::clone(&lab);
+            Trial::test(name_of(scenario, sabotage), move || lab.run(scenario, sabotage))
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    lab.close();
+    conclusion.exit_code()
+}
+
+/// A scenario's own trial before its proofs, the pillars in the order in which they use the cluster up.
+fn in_order() -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
+    let scenarios = all();
+    let mut trials = Vec::new();
+    for pillar in Pillar::ALL {
+        let of_pillar = || scenarios.iter().copied().filter(move |scenario| scenario.pillar == pillar);
+        trials.extend(of_pillar().map(|scenario| (scenario, None)));
+        trials.extend(of_pillar().flat_map(|scenario| scenario.sabotages.iter().map(move |sabotage| (scenario, Some(sabotage)))));
+    }
+    trials
+}
+
+fn name_of(scenario: &Scenario, sabotage: Option<&Sabotage>) -> String {
+    match sabotage {
+        None => scenario.id.to_owned(),
+        Some(sabotage) => format!("{} turns red under {}", scenario.id, sabotage.id),
+    }
+}
+
+impl Lab {
+    fn open(&self) -> Result<&Open, Failed> {
+        if self.session.get().is_none() {
+            let _one_at_a_time = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.session.get().is_none() {
+                let opened = self.runtime.block_on(self.start());
+                // Nobody else can have set it: the lock is held.
+                let _ = self.session.set(opened);
+            }
+        }
+        match self.session.get() {
+            Some(Ok(open)) => Ok(open),
+            Some(Err(reason)) => Err(reason.as_str().into()),
+            None => Err("the platform was not started".into()),
+        }
+    }
+
+    async fn start(&self) -> Result<Open, String> {
+        let engine = Engine::connect().await.map_err(|error| error.to_string())?;
+        let info = engine.info().await.map_err(|error| error.to_string())?;
+        let run = RunId::generate();
+        let dir = root().join("target/dora").join(run.as_str());
+        let histories = dir.join("histories");
+        std::fs::create_dir_all(&histories).map_err(|error| error.to_string())?;
+        let options = SessionOptions {
+            run: run.clone(),
+            kind: RunKind::Bound,
+            profile: Profile::Production,
+            members: self.members.clone(),
+            replacements: std::collections::BTreeMap::default(),
+            histories,
+            seed: 1,
+            jobs: 8,
+            progress: Arc::new(|event| eprintln!("{event:?}")),
+        };
+        let evidence = new_evidence(&options, Some(&info), &Catalogue::load());
+        let mut bundle = BundleWriter::create(&dir, evidence).map_err(|error| error.to_string())?;
+        let reaper = Reaper::start(&run).map_err(|error| error.to_string())?;
+        let session = Session::open(engine, options).await.map_err(|error| error.to_string())?;
+        let images = describe_images(session.ground()).await;
+        let topology = describe_topology(session.ground(), session.ready_ms(), None);
+        bundle
+            .update(|evidence| {
+                evidence.images = images;
+                evidence.topology = topology;
+            })
+            .map_err(|error| error.to_string())?;
+        Ok(Open { session, bundle: Mutex::new(Some(bundle)), _reaper: reaper })
+    }
+
+    fn run(&self, scenario: &'static Scenario, sabotage: Option<&'static Sabotage>) -> Result<(), Failed> {
+        let open = self.open()?;
+        let evidence = self.runtime.block_on(open.session.run(scenario, sabotage, || {}));
+        let told = format!("{}: {}\n{:#?}", evidence.verdict, evidence.reason, evidence.findings);
+        match sabotage {
+            None => {
+                let verdict = evidence.verdict;
+                if let Some(bundle) = open.bundle.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    bundle.record(evidence).map_err(|error| error.to_string())?;
+                }
+                if verdict == Verdict::Satisfied { Ok(()) } else { Err(told.into()) }
+            }
+            Some(sabotage) => {
+                let noticed =
+                    evidence.findings.iter().any(|finding| finding.severity == Severity::Violation && finding.id == sabotage.expects);
+                if evidence.verdict == Verdict::NotSatisfied && noticed {
+                    Ok(())
+                } else {
+                    Err(format!("must be not satisfied because of `{}`, but is {told}", sabotage.expects).into())
+                }
+            }
+        }
+    }
+
+    fn close(&self) {
+        if let Some(Ok(open)) = self.session.get() {
+            if let Some(mut bundle) = open.bundle.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let peak = open.session.peak_memory_bytes();
+                let finished = bundle
+                    .update(|evidence| evidence.topology.peak_memory_bytes = peak)
+                    .and_then(|()| bundle.finish(time::OffsetDateTime::now_utc()));
+                if let Ok(bundle) = finished {
+                    eprintln!("report: {}", bundle.report_path().display());
+                }
+            }
+            if let Err(error) = self.runtime.block_on(open.session.close()) {
+                eprintln!("{error}");
+            }
+        }
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
