@@ -1,6 +1,7 @@
 //! Records events from many clients and streams them to disk.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -33,6 +34,10 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Shared {
     events: Vec<Event>,
+    /// When each process began the operation that it is at.
+    open: HashMap<u32, u64>,
+    /// The latest beginning of an operation that was acknowledged.
+    acknowledged: Option<u64>,
     file: Option<(PathBuf, BufWriter<File>)>,
     failed: Option<HistoryError>,
 }
@@ -50,7 +55,7 @@ impl Recorder {
                 Some((path.to_owned(), BufWriter::new(file)))
             }
         };
-        Ok(Self { origin, shared: Arc::new(Mutex::new(Shared { events: Vec::new(), file, failed: None })) })
+        Ok(Self { origin, shared: Arc::new(Mutex::new(Shared { events: Vec::new(), open: HashMap::new(), acknowledged: None, file, failed: None })) })
     }
 
     /// The zero of its times.
@@ -92,7 +97,24 @@ impl Recorder {
                 shared.failed.get_or_insert(HistoryError { path, source });
             }
         }
+        match kind {
+            EventKind::Invoke => {
+                shared.open.insert(process, event.time);
+            }
+            EventKind::Ok => {
+                let begun = shared.open.remove(&process);
+                shared.acknowledged = shared.acknowledged.max(begun);
+            }
+            EventKind::Fail | EventKind::Info => {
+                shared.open.remove(&process);
+            }
+        }
         shared.events.push(event);
+    }
+
+    /// Whether an operation that began at `since` (nanoseconds) or later was acknowledged: cheap enough to be asked often.
+    pub fn has_acknowledged_since(&self, since: u64) -> bool {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).acknowledged.is_some_and(|begun| begun >= since)
     }
 
     /// All events so far.
@@ -133,6 +155,7 @@ mod tests {
         recorder.invoke(0, "insert", 1);
         recorder.complete(0, "insert", 1, &Outcome::Unknown("time-out".into()));
         recorder.flush().unwrap();
+        assert!(!recorder.has_acknowledged_since(0));
         let text = std::fs::read_to_string(&path).unwrap();
         let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(events, recorder.events());

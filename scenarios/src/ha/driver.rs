@@ -41,7 +41,8 @@ const WITNESS_MAX: usize = 10;
 pub async fn node_killed(trial: &Trial, target: &dyn HaTarget) -> Result<(), ScenarioError> {
     let rto_ms = trial.promise.rto_ms_max.unwrap_or(30_000) as f64;
     let redundancy_ms = trial.promise.redundancy_ms_max.unwrap_or(120_000) as f64;
-    let lost_max = trial.promise.acknowledged_lost_max.unwrap_or(0) as f64;
+    let window_ms = trial.promise.loss_window_ms_max.unwrap_or(0);
+    let lost_max = trial.promise.acknowledged_lost_max.unwrap_or_else(|| inserts_within(window_ms)) as f64;
     trial.promise_limits(
         format!(
             "after the kill, writes are acknowledged again within {:.0} s, redundancy is whole within {:.0} s, and at most {lost_max} acknowledged writes are lost",
@@ -64,6 +65,12 @@ pub async fn node_killed(trial: &Trial, target: &dyn HaTarget) -> Result<(), Sce
         target.undo_sabotage(sabotage.id).await?;
     }
     outcome
+}
+
+/// How many inserts the load offers within a time: where replication is asynchronous, the most that a loss of that window can take away.
+fn inserts_within(window_ms: u64) -> u64 {
+    let every_ms = InsertPlan::default().every.as_millis() as u64;
+    CLIENTS as u64 * window_ms.div_ceil(every_ms)
 }
 
 async fn kill_under_load(trial: &Trial, target: &dyn HaTarget, rto: Duration, redundancy: Duration) -> Result<(), ScenarioError> {
@@ -164,12 +171,7 @@ async fn killed_and_back(
 /// Waits until an insert that began after the confirmed death is acknowledged.
 async fn first_success(recorder: &Recorder, confirmed_ms: f64, limit: Duration) -> bool {
     let acknowledged = async {
-        loop {
-            let back =
-                recorder.operations().iter().rev().any(|operation| operation.is_ok() && operation.invoked as f64 / 1e6 >= confirmed_ms);
-            if back {
-                return;
-            }
+        while !recorder.has_acknowledged_since((confirmed_ms * 1e6) as u64) {
             sleep(Duration::from_millis(100)).await;
         }
     };

@@ -1,47 +1,17 @@
-//! Influxdb.
+//! InfluxDB: the cluster (0.11.1, meta and data nodes behind mutual TLS), and the single node (1.8).
 
-use std::sync::Arc;
+mod answer;
+mod client;
+mod content;
+mod deployment;
+mod form;
+mod part;
+mod start;
 
-use async_trait::async_trait;
-
-use crate::{
-    database::Cluster,
-    engine::{Engine, EngineError},
-    platform::Part,
-    topology::{Ground, GroundError, Member, Profile},
-};
-
-/// This database's share of the platform.
-#[derive(Debug, Default)]
-pub struct InfluxdbPart {}
-
-#[async_trait]
-impl Part for InfluxdbPart {
-    fn member(&self) -> Member {
-        Member::Influxdb
-    }
-
-    fn images(&self, _profile: Profile) -> Vec<&'static str> {
-        Vec::new()
-    }
-
-    async fn start(&self, _ground: &Ground) -> Result<(), GroundError> {
-        Ok(())
-    }
-
-    async fn clusters(&self) -> Vec<Arc<dyn Cluster>> {
-        Vec::new()
-    }
-
-    async fn clear(&self) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    async fn save(&self) -> serde_json::Value {
-        serde_json::Value::Null
-    }
-
-    async fn load(&self, _engine: &Engine, _saved: serde_json::Value) -> Result<(), GroundError> {
-        Ok(())
-    }
-}
+pub use answer::{Answer, Series};
+pub use client::{Access, Consistency, InfluxClient, InfluxError};
+pub use content::DATABASE;
+pub use deployment::{Influx, PORT, Passwords};
+pub use form::Form;
+pub use part::InfluxdbPart;
+pub use start::Seed;

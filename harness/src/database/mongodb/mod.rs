@@ -1,19 +1,78 @@
-//! Mongodb.
+//! MongoDB: a replica set of data nodes, and one of a primary, a secondary and an arbiter.
+
+mod access;
+mod archive;
+mod content;
+mod error;
+mod member;
+mod replica_set;
+mod start;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+use serde::{Deserialize, Serialize};
+
+pub use access::{Access, Connection, Reach, ask_in_plaintext};
+pub use archive::{Archive, ArchivedCollection};
+pub use content::{DATABASE, TRIALS, digests, load, to_json};
+pub use error::{MongodbError, limited};
+pub use member::MemberState;
+pub use replica_set::{ADMIN, APPLICATION, OPERATOR, PORT, Passwords, ReplicaSet, SetRecord};
+pub use start::SetSpec;
 
 use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
-    platform::Part,
+    platform::{Part, Slot},
     topology::{Ground, GroundError, Member, Profile},
 };
 
-/// This database's share of the platform.
+/// Before the names of the nodes of a restored set.
+const RESTORED_PREFIX: &str = "r-";
+
+/// MongoDB's share of the platform.
 #[derive(Debug, Default)]
-pub struct MongodbPart {}
+pub struct MongodbPart {
+    /// The set of data nodes.
+    pub replica_set: Slot<ReplicaSet>,
+    /// The set with an arbiter (production only).
+    pub arbitrated: Slot<ReplicaSet>,
+}
+
+/// All sets as data.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    replica_set: Option<SetRecord>,
+    arbitrated: Option<SetRecord>,
+}
+
+impl MongodbPart {
+    /// The set of data nodes of a profile; its nodes' names begin with `prefix`.
+    fn data_set(profile: Profile, prefix: &str) -> SetSpec {
+        let count = if profile.is_highly_available() { 3 } else { 1 };
+        let names = (1..=count).map(|number| format!("{prefix}mdb{number}")).collect();
+        SetSpec { cluster: "mongodb".into(), set: "rs0".into(), names, arbiter: false }
+    }
+
+    /// Starts a new set in place of the one that was destroyed, under names that differ from its.
+    ///
+    /// # Errors
+    /// [`GroundError`].
+    pub async fn start_restored(&self, ground: &Ground) -> Result<Arc<ReplicaSet>, GroundError> {
+        let old = self.replica_set.take().await;
+        let was_restored = old.is_some_and(|set| set.data_nodes().iter().any(|node| node.name().starts_with(RESTORED_PREFIX)));
+        let prefix = if was_restored { "" } else { RESTORED_PREFIX };
+        let set = Arc::new(ReplicaSet::start(ground, Self::data_set(ground.profile(), prefix)).await?);
+        self.replica_set.put(Arc::clone(&set)).await;
+        Ok(set)
+    }
+
+    async fn sets(&self) -> Vec<Arc<ReplicaSet>> {
+        [self.replica_set.get().await, self.arbitrated.get().await].into_iter().flatten().collect()
+    }
+}
 
 #[async_trait]
 impl Part for MongodbPart {
@@ -22,26 +81,51 @@ impl Part for MongodbPart {
     }
 
     fn images(&self, _profile: Profile) -> Vec<&'static str> {
-        Vec::new()
+        vec!["mongodb"]
     }
 
-    async fn start(&self, _ground: &Ground) -> Result<(), GroundError> {
+    async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
+        let mut slots = vec![(&self.replica_set, Self::data_set(ground.profile(), ""))];
+        if ground.profile() == Profile::Production {
+            let names = (1..=3).map(|number| format!("psa{number}")).collect();
+            slots.push((&self.arbitrated, SetSpec { cluster: "mongodb-psa".into(), set: "psa".into(), names, arbiter: true }));
+        }
+        let starts = slots.into_iter().map(|(slot, spec)| async move {
+            slot.put(Arc::new(ReplicaSet::start(ground, spec).await?)).await;
+            Ok::<_, GroundError>(())
+        });
+        try_join_all(starts).await?;
         Ok(())
     }
 
     async fn clusters(&self) -> Vec<Arc<dyn Cluster>> {
-        Vec::new()
+        self.sets().await.into_iter().map(|set| set as Arc<dyn Cluster>).collect()
     }
 
     async fn clear(&self) -> Result<(), EngineError> {
-        Ok(())
+        let sets = [self.replica_set.take().await, self.arbitrated.take().await];
+        join_all(sets.iter().flatten().map(|set| set.destroy())).await.into_iter().collect()
     }
 
     async fn save(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        let record = |set: Option<Arc<ReplicaSet>>| set.map(|set| set.record().clone());
+        let saved = Saved { replica_set: record(self.replica_set.get().await), arbitrated: record(self.arbitrated.get().await) };
+        if saved.replica_set.is_none() && saved.arbitrated.is_none() {
+            return serde_json::Value::Null;
+        }
+        // Records are texts, numbers and lists of these: there is nothing that could fail to become JSON.
+        serde_json::to_value(saved).unwrap_or_default()
     }
 
-    async fn load(&self, _engine: &Engine, _saved: serde_json::Value) -> Result<(), GroundError> {
+    async fn load(&self, engine: &Engine, saved: serde_json::Value) -> Result<(), GroundError> {
+        let saved: Saved = serde_json::from_value(saved).map_err(|error| GroundError::database("mongodb", error))?;
+        for (slot, record) in [(&self.replica_set, saved.replica_set), (&self.arbitrated, saved.arbitrated)] {
+            if let Some(record) = record {
+                let cluster = record.cluster.clone();
+                let set = ReplicaSet::attach(engine, record).map_err(|error| GroundError::database(&cluster, error))?;
+                slot.put(Arc::new(set)).await;
+            }
+        }
         Ok(())
     }
 }

@@ -1,47 +1,24 @@
-//! Postgres.
+//! `PostgreSQL`: servers under Patroni, the etcd members that hold the leader's key, and `PgBouncer` in front.
 
-use std::sync::Arc;
+mod backup;
+mod boot;
+mod client;
+mod cluster;
+mod part;
+mod patroni;
 
-use async_trait::async_trait;
+pub use backup::Repository;
+pub use boot::Plan;
+pub use client::{AccessError, Login, connect};
+pub use cluster::{Credentials, PostgresCluster};
+pub use part::PostgresPart;
+pub use patroni::MemberState;
 
-use crate::{
-    database::Cluster,
-    engine::{Engine, EngineError},
-    platform::Part,
-    topology::{Ground, GroundError, Member, Profile},
-};
-
-/// This database's share of the platform.
-#[derive(Debug, Default)]
-pub struct PostgresPart {}
-
-#[async_trait]
-impl Part for PostgresPart {
-    fn member(&self) -> Member {
-        Member::Postgres
-    }
-
-    fn images(&self, _profile: Profile) -> Vec<&'static str> {
-        Vec::new()
-    }
-
-    async fn start(&self, _ground: &Ground) -> Result<(), GroundError> {
-        Ok(())
-    }
-
-    async fn clusters(&self) -> Vec<Arc<dyn Cluster>> {
-        Vec::new()
-    }
-
-    async fn clear(&self) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    async fn save(&self) -> serde_json::Value {
-        serde_json::Value::Null
-    }
-
-    async fn load(&self, _engine: &Engine, _saved: serde_json::Value) -> Result<(), GroundError> {
-        Ok(())
-    }
-}
+/// The database that applications use.
+pub const DATABASE: &str = "dora";
+/// The role that applications use; it owns [`DATABASE`].
+pub const APPLICATION: &str = "app";
+/// `PostgreSQL`'s own port.
+pub const SERVER_PORT: u16 = 5432;
+/// The pooler's port.
+pub const POOLER_PORT: u16 = 6432;

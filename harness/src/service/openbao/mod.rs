@@ -1,19 +1,26 @@
-//! Openbao.
+//! OpenBao, which stands for Vault: one node that unseals itself.
+
+mod server;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use server::{Openbao, OpenbaoError, OpenbaoRecord};
+
 use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
-    platform::Part,
+    platform::{Part, Slot},
     topology::{Ground, GroundError, Member, Profile},
 };
 
-/// This database's share of the platform.
+/// OpenBao's share of the platform.
 #[derive(Debug, Default)]
-pub struct OpenbaoPart {}
+pub struct OpenbaoPart {
+    /// The server.
+    pub server: Slot<Openbao>,
+}
 
 #[async_trait]
 impl Part for OpenbaoPart {
@@ -22,26 +29,37 @@ impl Part for OpenbaoPart {
     }
 
     fn images(&self, _profile: Profile) -> Vec<&'static str> {
-        Vec::new()
+        vec!["openbao"]
     }
 
-    async fn start(&self, _ground: &Ground) -> Result<(), GroundError> {
+    async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
+        self.server.put(Arc::new(Openbao::start(ground, "bao").await?)).await;
         Ok(())
     }
 
     async fn clusters(&self) -> Vec<Arc<dyn Cluster>> {
-        Vec::new()
+        self.server.get().await.map(|server| server as Arc<dyn Cluster>).into_iter().collect()
     }
 
     async fn clear(&self) -> Result<(), EngineError> {
-        Ok(())
+        match self.server.take().await {
+            Some(server) => server.destroy().await,
+            None => Ok(()),
+        }
     }
 
     async fn save(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        match self.server.get().await {
+            // A record is made of texts and numbers: there is nothing that could fail to become JSON.
+            Some(server) => serde_json::to_value(server.record()).unwrap_or_default(),
+            None => serde_json::Value::Null,
+        }
     }
 
-    async fn load(&self, _engine: &Engine, _saved: serde_json::Value) -> Result<(), GroundError> {
+    async fn load(&self, engine: &Engine, saved: serde_json::Value) -> Result<(), GroundError> {
+        let record = serde_json::from_value(saved).map_err(|error| GroundError::database("openbao", error))?;
+        let server = Openbao::attach(engine, record).map_err(|error| GroundError::database("openbao", error))?;
+        self.server.put(Arc::new(server)).await;
         Ok(())
     }
 }

@@ -1,0 +1,269 @@
+//! Starting a cluster: all pods at once; each waits by itself for what it needs.
+
+use std::time::Duration;
+
+use dora_fixtures::assets;
+use futures_util::future::{join_all, try_join_all};
+use serde::Serialize;
+use tokio::sync::OnceCell;
+
+use super::{APPLICATION, Credentials, DATABASE, PostgresCluster, Repository};
+use crate::{
+    engine::EngineError,
+    topology::{Ground, GroundError, Node, NodeHealth, PodSpec, Profile, Seat},
+};
+
+/// The cluster's name.
+const CLUSTER: &str = "postgres";
+/// From the start of the pods to the last replica.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Server connections of the pooler for the application.
+const POOL_SIZE: u32 = 40;
+const SERVER_MEMORY: i64 = 384 << 20;
+const ETCD_MEMORY: i64 = 128 << 20;
+const POOLER_MEMORY: i64 = 64 << 20;
+
+/// What to start.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// What every node's name starts with.
+    pub prefix: String,
+    /// The repository that the first leader's data come from; without one it starts empty.
+    pub seed: Option<Repository>,
+}
+
+/// How many `PostgreSQL` servers and how many etcd members.
+const fn counts(profile: Profile) -> (usize, usize) {
+    match profile {
+        Profile::Development => (1, 1),
+        Profile::Staging => (2, 3),
+        Profile::Production => (3, 3),
+    }
+}
+
+/// Starts a cluster with new credentials and returns when every node has its role.
+///
+/// # Errors
+/// [`GroundError`] with the last log lines; the nodes are removed then, so that their names are free again.
+pub(super) async fn start(ground: &Ground, plan: Plan) -> Result<PostgresCluster, GroundError> {
+    let known = ground.nodes().len();
+    let started = start_all(ground, plan).await;
+    if started.is_err() {
+        let nodes = ground.nodes();
+        let left: Vec<Node> = nodes.into_iter().skip(known).filter(|node| node.cluster() == CLUSTER).collect();
+        // The first failure is the one to tell; what cannot be removed now goes with the run.
+        let _ = join_all(left.iter().map(Node::destroy)).await;
+    }
+    started
+}
+
+async fn start_all(ground: &Ground, plan: Plan) -> Result<PostgresCluster, GroundError> {
+    let (servers, members) = counts(ground.profile());
+    let names = |kind: &str, count: usize| (1..=count).map(|number| format!("{}{kind}{number}", plan.prefix)).collect::<Vec<_>>();
+    let etcd = ground.seats(&names("etcd", members))?;
+    let servers = ground.seats(&names("pg", servers))?;
+    let pooler = ground.seats(&names("pgb", 1))?.remove(0);
+    let credentials = Credentials::generate();
+    let drafts = Drafts { ground, plan: &plan, credentials: &credentials, etcd: &etcd, servers: &servers, pooler: &pooler };
+    let specs = etcd
+        .iter()
+        .map(|seat| drafts.etcd_member(seat))
+        .chain(servers.iter().map(|seat| drafts.server(seat)))
+        .chain([drafts.pooler()])
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = try_join_all(specs.into_iter().map(|spec| ground.start(spec))).await?;
+    let pooler = nodes.remove(etcd.len() + servers.len());
+    let servers = nodes.split_off(etcd.len());
+    let cluster = PostgresCluster {
+        etcd: nodes,
+        servers,
+        pooler,
+        credentials: credentials.clone(),
+        authority: ground.authority().certificate().to_owned(),
+        identity: ground.authority().issue_client("dora")?,
+    };
+    ready(ground, &cluster, plan.seed.is_some()).await?;
+    Ok(cluster)
+}
+
+/// Waits for every node's role. A restore that failed is noticed at once and not at the deadline.
+async fn ready(ground: &Ground, cluster: &PostgresCluster, restores: bool) -> Result<(), GroundError> {
+    let etcd_name = cluster.etcd[0].name().to_owned();
+    let given_up = OnceCell::<String>::new();
+    let members = cluster.etcd.iter().map(|member| async {
+        ground.wait_ready(member.name(), "has a leader", None, READY_LIMIT, || async { verdict(cluster.etcd_health(member).await) }).await
+    });
+    let servers = cluster.servers.iter().map(|server| {
+        let (etcd_name, given_up) = (&etcd_name, &given_up);
+        async move {
+            let phase = if restores { "restores and has its role" } else { "has its role" };
+            let ask = || async {
+                let health = verdict(cluster.server_health(server).await);
+                if health.is_err()
+                    && restores
+                    && let Some(ended) = first_ended(&cluster.servers).await
+                {
+                    // Whoever notices first tells; the others would tell the same.
+                    let _ = given_up.set(last_words(ended).await);
+                }
+                if given_up.initialized() { Ok(()) } else { health }
+            };
+            ground.wait_ready(server.name(), phase, Some(etcd_name), READY_LIMIT, ask).await
+        }
+    });
+    let pooler = async {
+        let name = cluster.pooler.name();
+        let ask = || async { if given_up.initialized() { Ok(()) } else { verdict(cluster.pooler_health().await) } };
+        ground.wait_ready(name, "leads to the primary", Some("the primary"), READY_LIMIT, ask).await
+    };
+    tokio::try_join!(try_join_all(members), try_join_all(servers), pooler)?;
+    match given_up.into_inner() {
+        Some(words) => Err(GroundError::database(CLUSTER, format!("no server could be restored from the backup: {words}"))),
+        None => Ok(()),
+    }
+}
+
+/// The server that has ended, if one has: all restore from the same copy, so where one fails all do.
+async fn first_ended(servers: &[Node]) -> Option<&Node> {
+    let states: Vec<Result<_, EngineError>> = join_all(servers.iter().map(Node::state)).await;
+    servers.iter().zip(states).find(|(_, state)| state.as_ref().is_ok_and(|state| !state.running)).map(|(server, _)| server)
+}
+
+/// The log line that says why, or else the last one.
+async fn last_words(server: &Node) -> String {
+    let lines = server.logs(60).await.unwrap_or_default();
+    let telling = lines.iter().find(|line| line.contains("ERROR")).or_else(|| lines.last());
+    telling.cloned().unwrap_or_else(|| format!("{} left no word", server.name()))
+}
+
+fn verdict(health: NodeHealth) -> Result<(), String> {
+    if health.healthy { Ok(()) } else { Err(health.observed) }
+}
+
+/// What all nodes' configurations are drawn from.
+struct Drafts<'a> {
+    ground: &'a Ground,
+    plan: &'a Plan,
+    credentials: &'a Credentials,
+    etcd: &'a [Seat],
+    servers: &'a [Seat],
+    pooler: &'a Seat,
+}
+
+#[derive(Serialize)]
+struct EtcdVariables<'a> {
+    name: &'a str,
+    address: String,
+    token: String,
+    members: &'a [Seat],
+}
+
+#[derive(Serialize)]
+struct ServerVariables<'a> {
+    scope: &'a str,
+    name: &'a str,
+    address: String,
+    members: &'a [Seat],
+    etcd: &'a [Seat],
+    superuser_password: &'a str,
+    replicator_password: &'a str,
+    rewind_password: &'a str,
+    rest_password: &'a str,
+    restore: bool,
+    restore_passphrase: &'a str,
+    backup_passphrase: &'a str,
+    database: &'a str,
+    app_user: &'a str,
+    app_password: &'a str,
+}
+
+#[derive(Serialize)]
+struct PoolerVariables<'a> {
+    database: &'a str,
+    pool_size: u32,
+    app_user: &'a str,
+    app_password: &'a str,
+    members: &'a [Seat],
+}
+
+impl Drafts<'_> {
+    fn spec(&self, seat: &Seat, role: &str, image: &str, user: &str, memory_bytes: i64, files: Vec<(String, Vec<u8>, u32)>) -> PodSpec {
+        let all = self.etcd.iter().chain(self.servers).chain([self.pooler]);
+        PodSpec {
+            seat: seat.clone(),
+            cluster: CLUSTER.to_owned(),
+            role: role.to_owned(),
+            image: image.to_owned(),
+            user: user.to_owned(),
+            hosts: all.map(|seat| (seat.name.clone(), seat.address)).collect(),
+            files,
+            env: Vec::new(),
+            capabilities: Vec::new(),
+            volumes: Vec::new(),
+            memory_bytes,
+        }
+    }
+
+    fn etcd_member(&self, seat: &Seat) -> Result<PodSpec, GroundError> {
+        let token = format!("{}-{}postgres", self.ground.run(), self.plan.prefix);
+        let variables = EtcdVariables { name: &seat.name, address: seat.address.to_string(), token, members: self.etcd };
+        Ok(self.spec(seat, "consensus", "etcd", "etcd", ETCD_MEMORY, files("etcd", &variables)?))
+    }
+
+    fn server(&self, seat: &Seat) -> Result<PodSpec, GroundError> {
+        let secrets = self.credentials;
+        let variables = ServerVariables {
+            scope: "dora",
+            name: &seat.name,
+            address: seat.address.to_string(),
+            members: self.servers,
+            etcd: self.etcd,
+            superuser_password: secrets.superuser.reveal(),
+            replicator_password: secrets.replicator.reveal(),
+            rewind_password: secrets.rewind.reveal(),
+            rest_password: secrets.rest.reveal(),
+            restore: self.plan.seed.is_some(),
+            restore_passphrase: self.plan.seed.as_ref().map_or("", |seed| seed.passphrase.reveal()),
+            backup_passphrase: secrets.backup.reveal(),
+            database: DATABASE,
+            app_user: APPLICATION,
+            app_password: secrets.application.reveal(),
+        };
+        let mut files = files("postgres", &variables)?;
+        if let Some(seed) = &self.plan.seed {
+            // Encrypted throughout, so the mode protects nothing that the cipher does not.
+            files.extend(seed.files.iter().map(|(path, content)| (format!("/dora/restore/{path}"), content.clone(), 0o644)));
+        }
+        let mut spec = self.spec(seat, "server", "postgres", "postgres", SERVER_MEMORY, files);
+        spec.volumes.push(("backup".to_owned(), "/dora/backup".to_owned()));
+        Ok(spec)
+    }
+
+    fn pooler(&self) -> Result<PodSpec, GroundError> {
+        let variables = PoolerVariables {
+            database: DATABASE,
+            pool_size: POOL_SIZE,
+            app_user: APPLICATION,
+            app_password: self.credentials.application.reveal(),
+            members: self.servers,
+        };
+        Ok(self.spec(self.pooler, "pooler", "pgbouncer", "postgres", POOLER_MEMORY, files("pgbouncer", &variables)?))
+    }
+}
+
+/// A kind of node's files: the start script, and everything else below `/dora/config`, templates filled.
+fn files(kind: &str, variables: &impl Serialize) -> Result<Vec<(String, Vec<u8>, u32)>, GroundError> {
+    let folder = format!("config/{kind}");
+    let mut files = Vec::new();
+    for file in assets::list(&folder)? {
+        let entry = match (file.path.as_str(), file.path.strip_suffix(".j2")) {
+            ("start.sh", _) => ("/dora/bin/start.sh".to_owned(), file.bytes.to_vec(), 0o755),
+            (path, Some(name)) => {
+                (format!("/dora/config/{name}"), assets::render(&format!("{folder}/{path}"), variables)?.into_bytes(), 0o600)
+            }
+            (path, None) => (format!("/dora/config/{path}"), file.bytes.to_vec(), 0o644),
+        };
+        files.push(entry);
+    }
+    Ok(files)
+}

@@ -1,0 +1,60 @@
+//! Patroni's REST API: who is leader, who follows.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::PostgresCluster;
+use crate::{security::client_config, topology::Node};
+
+/// Patroni's port.
+pub(super) const PORT: u16 = 8008;
+/// A call that takes longer is no answer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What Patroni says of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MemberState {
+    /// The node.
+    pub name: String,
+    /// `leader`, `sync_standby`, `replica`, ….
+    pub role: String,
+    /// `running`, `streaming`, `stopped`, ….
+    pub state: String,
+}
+
+#[derive(Deserialize)]
+struct View {
+    members: Vec<MemberState>,
+}
+
+/// A client that trusts the run's authority only.
+fn client(cluster: &PostgresCluster) -> Result<reqwest::Client, String> {
+    let tls = client_config(cluster.authority()).map_err(|e| e.to_string())?;
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(1))
+        .timeout(LIMIT)
+        .build()
+        .map_err(|e| e.to_string())
+}
+
+/// The cluster as one node sees it.
+pub(super) async fn view(cluster: &PostgresCluster, from: &Node) -> Result<Vec<MemberState>, String> {
+    let url = format!("https://{}/cluster", from.socket(PORT));
+    let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?.error_for_status().map_err(|e| words(&e))?;
+    Ok(answer.json::<View>().await.map_err(|e| words(&e))?.members)
+}
+
+/// The whole chain of causes: the outermost alone says little more than "error sending request".
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

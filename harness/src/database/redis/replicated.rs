@@ -1,0 +1,407 @@
+//! A master, its replicas, and the Sentinels that choose another master when it dies.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+use rand::RngExt as _;
+use redis::{RedisResult, aio::MultiplexedConnection};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    access::{Access, Account, MASTER_NAME, Passwords, ask, info},
+    pods::{self, PORT, SENTINEL_PORT, SentinelPlan, ServerPlan},
+};
+use crate::{
+    database::{Cluster, ConnectionInfo},
+    engine::{Engine, EngineError},
+    topology::{Ground, GroundError, Node, NodeHealth, NodeRecord, Seat},
+};
+
+/// A server that starts takes well under a second; a loaded machine is given this.
+const READY_LIMIT: Duration = Duration::from_secs(40);
+/// Replicas acknowledge every second; an acknowledgement older than this is a replica that hangs.
+const LAG_S_MAX: u64 = 3;
+
+/// How many of what, and what to begin with.
+#[derive(Debug, Clone, Default)]
+pub struct ReplicatedPlan {
+    /// Replicas beside the master.
+    pub replicas: usize,
+    /// Sentinels; none leaves the master without failover.
+    pub sentinels: usize,
+    /// Put before every node's name, so that a restored set is told from the one before.
+    pub prefix: String,
+    /// A snapshot that the master begins with.
+    pub snapshot: Option<Vec<u8>>,
+}
+
+/// The running set.
+#[derive(Debug)]
+pub struct Replicated {
+    servers: Vec<Node>,
+    sentinels: Vec<Node>,
+    access: Access,
+    quorum: usize,
+    prefix: String,
+}
+
+/// The set as data.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReplicatedState {
+    servers: Vec<NodeRecord>,
+    sentinels: Vec<NodeRecord>,
+    access: Access,
+    quorum: usize,
+    prefix: String,
+}
+
+impl Replicated {
+    /// Its name.
+    pub const NAME: &'static str = "redis";
+
+    /// Starts the set with new passwords and returns when every node has its role. What was started of a set that does not come up is removed
+    /// again.
+    ///
+    /// # Errors
+    /// [`GroundError`], with the log lines of the nodes that did not come up.
+    pub async fn start(ground: &Ground, plan: &ReplicatedPlan) -> Result<Self, GroundError> {
+        let mut started = Vec::new();
+        let outcome = Self::start_nodes(ground, plan, &mut started).await;
+        if outcome.is_err() {
+            // The start's own error is the one to tell.
+            let _ = join_all(started.iter().map(Node::destroy)).await;
+        }
+        outcome
+    }
+
+    async fn start_nodes(ground: &Ground, plan: &ReplicatedPlan, started: &mut Vec<Node>) -> Result<Self, GroundError> {
+        let passwords = Passwords::generate();
+        let access = Access { authority: ground.authority().certificate().to_owned(), passwords: passwords.clone() };
+        let names = |stem: &str, count: usize| (1..=count).map(|n| format!("{}{stem}{n}", plan.prefix)).collect::<Vec<_>>();
+        let server_seats = ground.seats(&names("rds", plan.replicas + 1))?;
+        let sentinel_seats = ground.seats(&names("sen", plan.sentinels))?;
+        let seats: Vec<Seat> = server_seats.iter().chain(&sentinel_seats).cloned().collect();
+        let addresses: Vec<SocketAddr> = sentinel_seats.iter().map(|seat| SocketAddr::from((seat.address, SENTINEL_PORT))).collect();
+        let master = server_seats[0].address;
+        let servers = try_join_all(server_seats.iter().enumerate().map(|(index, seat)| {
+            let server = ServerPlan {
+                cluster_name: Self::NAME,
+                role: "master or replica",
+                replica_of: (index > 0).then_some(master),
+                sharded: false,
+                // With one replica only, the survivor of a failover is alone and must take writes nevertheless.
+                min_replicas: usize::from(plan.replicas > 1),
+                sentinels: &addresses,
+                snapshot: plan.snapshot.as_deref().filter(|_| index == 0),
+            };
+            let spec = pods::server(seat, &seats, &passwords, &server);
+            async move { ground.start(spec?).await }
+        }))
+        .await?;
+        started.extend(servers.iter().cloned());
+        // A Sentinel that finds no master within a second begins a failover, so the Sentinels start when there is one to find.
+        let first = servers[0].clone();
+        tokio::select! {
+            served = ground.wait_ready(first.name(), "serve", None, READY_LIMIT, || serves(&access, &first)) => served?,
+            ended = ended(&first) => return Err(ended),
+        }
+        let ids: Vec<(Seat, String)> = sentinel_seats.iter().map(|seat| (seat.clone(), identity())).collect();
+        let replicas: Vec<Ipv4Addr> = server_seats[1..].iter().map(|seat| seat.address).collect();
+        let quorum = plan.sentinels / 2 + 1;
+        let watch = SentinelPlan { cluster_name: Self::NAME, master, replicas: &replicas, sentinels: &ids, quorum };
+        let sentinels = try_join_all(ids.iter().map(|(seat, id)| {
+            let spec = pods::sentinel(seat, id, &seats, &passwords, &watch);
+            async move { ground.start(spec?).await }
+        }))
+        .await?;
+        started.extend(sentinels.iter().cloned());
+        let set = Self { servers, sentinels, access, quorum, prefix: plan.prefix.clone() };
+        let waited_for = (plan.replicas > 0).then(|| first.name());
+        ground
+            .wait_ready(Self::NAME, "ready", waited_for, READY_LIMIT, || async { crate::platform::all_healthy(&set.health().await) })
+            .await?;
+        if plan.replicas > 0 {
+            pods::name_exceptions(ground, Self::NAME, "replica → master, Sentinel → server, Sentinel → Sentinel");
+        }
+        Ok(set)
+    }
+
+    /// How a client gets in.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Master and replicas.
+    pub fn servers(&self) -> &[Node] {
+        &self.servers
+    }
+
+    /// The Sentinels.
+    pub fn sentinels(&self) -> &[Node] {
+        &self.sentinels
+    }
+
+    /// Sentinels that have to agree that the master is down.
+    pub fn quorum(&self) -> usize {
+        self.quorum
+    }
+
+    /// What stands before every node's name.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Where the Sentinels listen.
+    pub fn sentinel_addresses(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(|node| node.socket(SENTINEL_PORT)).collect()
+    }
+
+    /// The master by the word of the first Sentinel that answers; where there is no Sentinel, the only server.
+    ///
+    /// # Errors
+    /// What the last Sentinel said, or that it named a stranger.
+    pub async fn master(&self) -> Result<Node, String> {
+        let Some(address) = self.named_master().await? else {
+            return self.servers.first().cloned().ok_or_else(|| "the set has no server".to_owned());
+        };
+        self.servers
+            .iter()
+            .find(|node| node.address() == address)
+            .cloned()
+            .ok_or_else(|| format!("the Sentinels name {address}, which is no server of the set"))
+    }
+
+    async fn named_master(&self) -> Result<Option<Ipv4Addr>, String> {
+        let mut last = None;
+        for sentinel in &self.sentinels {
+            match self.master_at(sentinel).await {
+                Ok(address) => return Ok(Some(address)),
+                Err(error) => last = Some(format!("{}: {error}", sentinel.name())),
+            }
+        }
+        last.map_or(Ok(None), Err)
+    }
+
+    async fn master_at(&self, sentinel: &Node) -> Result<Ipv4Addr, String> {
+        let asked = async {
+            let mut connection = self.access.connect(sentinel.socket(SENTINEL_PORT), Account::App).await?;
+            ask::<Vec<String>>(&mut connection, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME]).await
+        };
+        let answer: RedisResult<Vec<String>> = asked.await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        answer.first().and_then(|address| address.parse().ok()).ok_or_else(|| format!("no address in {answer:?}"))
+    }
+
+    /// What every Sentinel says about the master of this address: `Ok` when one holds it for down, or names another.
+    ///
+    /// # Errors
+    /// Why not yet.
+    pub async fn has_noticed_loss(&self, master: Ipv4Addr) -> Result<(), String> {
+        let views = join_all(self.sentinels.iter().map(|sentinel| async move {
+            let mut connection = self.access.connect(sentinel.socket(SENTINEL_PORT), Account::App).await?;
+            ask::<std::collections::BTreeMap<String, String>>(&mut connection, &["SENTINEL", "MASTER", MASTER_NAME]).await
+        }))
+        .await;
+        let address = master.to_string();
+        let noticed = views
+            .iter()
+            .flatten()
+            .any(|view| view.get("ip") != Some(&address) || view.get("flags").is_some_and(|flags| flags.contains("o_down")));
+        if noticed { Ok(()) } else { Err("no Sentinel says that the master is down".to_owned()) }
+    }
+
+    /// Sends `SENTINEL SET mymaster name value` to every Sentinel.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn set_on_sentinels(&self, name: &str, value: &str) -> RedisResult<()> {
+        for sentinel in &self.sentinels {
+            let mut connection = self.access.connect(sentinel.socket(SENTINEL_PORT), Account::Admin).await?;
+            ask::<()>(&mut connection, &["SENTINEL", "SET", MASTER_NAME, name, value]).await?;
+        }
+        Ok(())
+    }
+
+    /// A connection to the master.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn connect(&self, account: Account) -> Result<MultiplexedConnection, String> {
+        let master = self.master().await?;
+        self.access.connect(master.socket(PORT), account).await.map_err(|error| format!("{}: {error}", master.name()))
+    }
+
+    async fn server_health(&self, node: &Node, master: Result<&Node, &String>) -> NodeHealth {
+        let is_master = master.is_ok_and(|master| master.name() == node.name());
+        let expected = if is_master { "master" } else { "replica" };
+        let observed = match master {
+            Err(error) => Err(format!("without a known master ({error})")),
+            Ok(master) => self.server_role(node, master, is_master).await,
+        };
+        health(node, expected, observed)
+    }
+
+    async fn server_role(&self, node: &Node, master: &Node, is_master: bool) -> Result<String, String> {
+        let asked = async {
+            let mut connection = self.access.connect(node.socket(PORT), Account::Admin).await?;
+            info(&mut connection, "replication").await
+        };
+        let said = asked.await.map_err(|error| format!("unreachable: {error}"))?;
+        let field = |name: &str| said.get(name).map_or("", String::as_str);
+        match (is_master, field("role")) {
+            (true, "master") => {
+                let copies = self.servers.len() - 1;
+                let online = (0..copies).filter(|index| is_current(field(&format!("slave{index}")))).count();
+                if online == copies { Ok("master".into()) } else { Err(format!("master with {online} of {copies} current replicas")) }
+            }
+            (false, "slave") => {
+                let right = field("master_host") == master.address().to_string();
+                match (right, field("master_link_status")) {
+                    (true, "up") if field("master_sync_in_progress") == "0" => Ok("replica".into()),
+                    (true, link) => Err(format!("replica whose link is {link}")),
+                    (false, _) => Err(format!("replica of {}", field("master_host"))),
+                }
+            }
+            (_, role) => Err(if role == "slave" { "replica".into() } else { role.to_owned() }),
+        }
+    }
+
+    async fn sentinel_health(&self, node: &Node, master: Result<&Node, &String>) -> NodeHealth {
+        let asked = async {
+            let named = self.master_at(node).await?;
+            if master.is_ok_and(|master| master.address() != named) {
+                return Err(format!("Sentinel that watches {named}"));
+            }
+            let mut connection = self.access.connect(node.socket(SENTINEL_PORT), Account::App).await.map_err(|error| error.to_string())?;
+            let said: String = ask(&mut connection, &["SENTINEL", "CKQUORUM", MASTER_NAME]).await.map_err(|error| error.to_string())?;
+            let whole = format!("OK {} ", self.sentinels.len());
+            if said.starts_with(&whole) { Ok("Sentinel".to_owned()) } else { Err(format!("Sentinel: {said}")) }
+        };
+        health(node, "Sentinel", asked.await)
+    }
+
+    pub(super) fn state(&self) -> ReplicatedState {
+        ReplicatedState {
+            servers: self.servers.iter().map(Node::record).collect(),
+            sentinels: self.sentinels.iter().map(Node::record).collect(),
+            access: self.access.clone(),
+            quorum: self.quorum,
+            prefix: self.prefix.clone(),
+        }
+    }
+
+    pub(super) fn attach(engine: &Engine, state: ReplicatedState) -> Self {
+        let attach = |records: Vec<NodeRecord>| records.into_iter().map(|record| Node::attach(engine, record)).collect();
+        Self {
+            servers: attach(state.servers),
+            sentinels: attach(state.sentinels),
+            access: state.access,
+            quorum: state.quorum,
+            prefix: state.prefix,
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for Replicated {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        self.servers.iter().chain(&self.sentinels).cloned().collect()
+    }
+
+    async fn health(&self) -> Vec<NodeHealth> {
+        let master = self.master().await;
+        let servers = join_all(self.servers.iter().map(|node| self.server_health(node, master.as_ref())));
+        let sentinels = join_all(self.sentinels.iter().map(|node| self.sentinel_health(node, master.as_ref())));
+        let (servers, sentinels) = tokio::join!(servers, sentinels);
+        servers.into_iter().chain(sentinels).collect()
+    }
+
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        let password = self.access.passwords.app.reveal();
+        let line = |name: String, node: &Node, port: u16, more: &str| ConnectionInfo {
+            name,
+            command: format!("REDISCLI_AUTH={password} redis-cli -h {} -p {port} --tls --cacert {{ca}} --user app{more}", node.address()),
+            url: format!("rediss://app:{password}@{}:{port}", node.address()),
+        };
+        let servers = self.servers.iter().enumerate().map(|(index, node)| {
+            let role = if index == 0 { "master at the start" } else { "replica at the start" };
+            line(format!("redis ({}, {role})", node.name()), node, PORT, "")
+        });
+        let more = format!(" sentinel get-master-addr-by-name {MASTER_NAME}");
+        let sentinels = self.sentinels.iter().map(|node| line(format!("redis ({}, Sentinel)", node.name()), node, SENTINEL_PORT, &more));
+        servers.chain(sentinels).collect()
+    }
+
+    async fn destroy(&self) -> Result<(), EngineError> {
+        for outcome in join_all(self.nodes().iter().map(Node::destroy)).await {
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+/// `ip=…,port=…,state=online,offset=…,lag=0`.
+fn is_current(line: &str) -> bool {
+    let value = |name: &str| line.split(',').find_map(|part| part.strip_prefix(name));
+    value("state=") == Some("online") && value("lag=").and_then(|lag| lag.parse::<u64>().ok()).is_some_and(|lag| lag <= LAG_S_MAX)
+}
+
+pub(super) fn health(node: &Node, expected: &str, observed: Result<String, String>) -> NodeHealth {
+    let healthy = observed.as_ref().is_ok_and(|role| role == expected);
+    NodeHealth { node: node.name().to_owned(), expected: expected.to_owned(), observed: observed.unwrap_or_else(|error| error), healthy }
+}
+
+/// A server that loads its data answers `LOADING`, which is an error here.
+pub(super) async fn serves(access: &Access, node: &Node) -> RedisResult<()> {
+    let mut connection = access.connect(node.socket(PORT), Account::Admin).await?;
+    ask::<String>(&mut connection, &["PING"]).await.map(drop)
+}
+
+/// Returns when the node's process has ended: one that refuses its snapshot is not worth the wait for its port.
+async fn ended(node: &Node) -> GroundError {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if let Ok(state) = node.state().await
+            && !state.running
+        {
+            let lines = node.logs(12).await.unwrap_or_default();
+            let reason = format!("node {} ended with {}, last log lines:\n    {}", node.name(), state.exit_code, lines.join("\n    "));
+            return GroundError::database(Replicated::NAME, reason);
+        }
+    }
+}
+
+/// A Sentinel's identity: 40 hexadecimal digits.
+fn identity() -> String {
+    let mut random = rand::rng();
+    (0..40).filter_map(|_| char::from_digit(random.random_range(0..16), 16)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_current_while_it_acknowledges() {
+        assert!(is_current("ip=198.18.0.5,port=6379,state=online,offset=1234,lag=1"));
+        assert!(!is_current("ip=198.18.0.5,port=6379,state=wait_bgsave,offset=0,lag=0"));
+        assert!(!is_current("ip=198.18.0.5,port=6379,state=online,offset=1234,lag=9"));
+        assert!(!is_current(""));
+    }
+
+    #[test]
+    fn identities_are_what_sentinel_accepts() {
+        let id = identity();
+        assert_eq!(id.len(), 40);
+        assert!(id.chars().all(|digit| digit.is_ascii_hexdigit()));
+        assert_ne!(id, identity());
+    }
+}

@@ -1,0 +1,205 @@
+//! A Redis Cluster: three masters that share the slots, a replica of each.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+use redis::{RedisResult, aio::MultiplexedConnection};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    access::{Access, Account, Passwords, ask, fields, info},
+    pods::{self, PORT, ServerPlan},
+    replicated::{health, serves},
+};
+use crate::{
+    database::{Cluster, ConnectionInfo},
+    engine::Engine,
+    topology::{Ground, GroundError, Node, NodeHealth, NodeRecord},
+};
+
+const MASTERS: usize = 3;
+const NODES: usize = 2 * MASTERS;
+/// Slots of every Redis Cluster.
+const SLOTS: usize = 16_384;
+/// Port of the Cluster bus, where the nodes talk to each other.
+const BUS_PORT: u16 = 16_379;
+const READY_LIMIT: Duration = Duration::from_secs(40);
+
+/// The running Cluster.
+#[derive(Debug)]
+pub struct Sharded {
+    nodes: Vec<Node>,
+    access: Access,
+}
+
+/// The Cluster as data.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ShardedState {
+    nodes: Vec<NodeRecord>,
+    access: Access,
+}
+
+impl Sharded {
+    /// Its name.
+    pub const NAME: &'static str = "redis-cluster";
+
+    /// Starts six nodes, makes them one Cluster, and returns when every node has its role.
+    ///
+    /// # Errors
+    /// [`GroundError`], with the log lines of the nodes that did not come up.
+    pub async fn start(ground: &Ground) -> Result<Self, GroundError> {
+        let passwords = Passwords::generate();
+        let access = Access { authority: ground.authority().certificate().to_owned(), passwords: passwords.clone() };
+        let seats = ground.seats(&(1..=NODES).map(|n| format!("rdc{n}")).collect::<Vec<_>>())?;
+        let plan = ServerPlan {
+            cluster_name: Self::NAME,
+            role: "master or replica of a shard",
+            replica_of: None,
+            sharded: true,
+            min_replicas: 0,
+            sentinels: &[],
+            snapshot: None,
+        };
+        let nodes = try_join_all(seats.iter().map(|seat| {
+            let spec = pods::server(seat, &seats, &passwords, &plan);
+            let access = &access;
+            async move {
+                let node = ground.start(spec?).await?;
+                ground.wait_ready(node.name(), "serve", None, READY_LIMIT, || serves(access, &node)).await?;
+                Ok::<_, GroundError>(node)
+            }
+        }))
+        .await?;
+        let cluster = Self { nodes, access };
+        ground
+            .boot()
+            .phase(Self::NAME, "form", Some("rdc1 … rdc6"), cluster.form())
+            .await
+            .map_err(|error| GroundError::database(Self::NAME, error))?;
+        ground
+            .wait_ready(Self::NAME, "ready", Some("gossip"), READY_LIMIT, || async {
+                crate::platform::all_healthy(&cluster.health().await)
+            })
+            .await?;
+        pods::name_exceptions(ground, Self::NAME, "Cluster bus, replica → master");
+        Ok(cluster)
+    }
+
+    /// Slots to the masters, everybody introduced to everybody, a replica to each master.
+    async fn form(&self) -> Result<(), String> {
+        let mut connections =
+            try_join_all(self.nodes.iter().map(|node| self.access.connect(node.socket(PORT), Account::Admin))).await.map_err(words)?;
+        let ids =
+            try_join_all(connections.iter_mut().map(|connection| ask::<String>(connection, &["CLUSTER", "MYID"]))).await.map_err(words)?;
+        for (index, connection) in connections.iter_mut().enumerate() {
+            let epoch = (index + 1).to_string();
+            // Distinct epochs before the nodes meet: otherwise they settle it by collisions, one at a time.
+            ask::<()>(connection, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await.map_err(words)?;
+            if index < MASTERS {
+                let (first, last) = (SLOTS * index / MASTERS, SLOTS * (index + 1) / MASTERS - 1);
+                ask::<()>(connection, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await.map_err(words)?;
+            }
+        }
+        // Gossip would spread the acquaintance of one with all, but only within seconds.
+        for (index, connection) in connections.iter_mut().enumerate() {
+            for peer in &self.nodes[index + 1..] {
+                let meet = ["CLUSTER", "MEET", &peer.address().to_string(), &PORT.to_string(), &BUS_PORT.to_string()];
+                ask::<()>(connection, &meet).await.map_err(words)?;
+            }
+        }
+        try_join_all(connections.iter_mut().skip(MASTERS).zip(&ids).map(|(connection, master)| follow(connection, master))).await?;
+        Ok(())
+    }
+
+    /// How a client gets in.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Its role where it has one of the two that are right; otherwise what it is instead.
+    async fn node_role(&self, node: &Node) -> RedisResult<Result<String, String>> {
+        let mut connection = self.access.connect(node.socket(PORT), Account::Admin).await?;
+        let state = fields(&ask::<String>(&mut connection, &["CLUSTER", "INFO"]).await?);
+        let field = |fields: &BTreeMap<String, String>, name: &str| fields.get(name).cloned().unwrap_or_default();
+        if field(&state, "cluster_state") != "ok" || field(&state, "cluster_slots_ok") != SLOTS.to_string() {
+            return Ok(Err(format!(
+                "in a Cluster that is {} with {} slots",
+                field(&state, "cluster_state"),
+                field(&state, "cluster_slots_ok")
+            )));
+        }
+        if field(&state, "cluster_known_nodes") != NODES.to_string() {
+            return Ok(Err(format!("acquainted with {} nodes", field(&state, "cluster_known_nodes"))));
+        }
+        let replication = info(&mut connection, "replication").await?;
+        Ok(match field(&replication, "role").as_str() {
+            "master" if field(&replication, "slave0").contains("state=online") => Ok("master with a replica".into()),
+            "master" => Err("master without a replica".into()),
+            _ if field(&replication, "master_link_status") == "up" => Ok("replica".into()),
+            _ => Err("replica whose link is down".into()),
+        })
+    }
+
+    async fn health_of(&self, node: &Node) -> NodeHealth {
+        match self.node_role(node).await {
+            // Either role is right: a shard's two nodes swap them at a failover.
+            Ok(Ok(role)) => health(node, &role.clone(), Ok(role)),
+            Ok(Err(other)) => health(node, "master with a replica, or replica", Err(other)),
+            Err(error) => health(node, "master with a replica, or replica", Err(format!("unreachable: {error}"))),
+        }
+    }
+
+    pub(super) fn state(&self) -> ShardedState {
+        ShardedState { nodes: self.nodes.iter().map(Node::record).collect(), access: self.access.clone() }
+    }
+
+    pub(super) fn attach(engine: &Engine, state: ShardedState) -> Self {
+        Self { nodes: state.nodes.into_iter().map(|record| Node::attach(engine, record)).collect(), access: state.access }
+    }
+}
+
+#[async_trait]
+impl Cluster for Sharded {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        self.nodes.clone()
+    }
+
+    async fn health(&self) -> Vec<NodeHealth> {
+        join_all(self.nodes.iter().map(|node| self.health_of(node))).await
+    }
+
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        let password = self.access.passwords.app.reveal();
+        let first = self.nodes.first().map(Node::address);
+        first
+            .map(|address| ConnectionInfo {
+                name: "redis-cluster (any node; the client follows the slots)".into(),
+                command: format!("REDISCLI_AUTH={password} redis-cli -c -h {address} -p {PORT} --tls --cacert {{ca}} --user app"),
+                url: format!("rediss://app:{password}@{address}:{PORT}"),
+            })
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Becomes a replica, as soon as the node has heard of that master.
+async fn follow(connection: &mut MultiplexedConnection, master: &str) -> Result<(), String> {
+    let deadline = tokio::time::Instant::now() + crate::patience::stretched(READY_LIMIT);
+    loop {
+        match ask::<()>(connection, &["CLUSTER", "REPLICATE", master]).await {
+            Ok(()) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(words(error)),
+            Err(_not_yet_met) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err wants")]
+fn words(error: redis::RedisError) -> String {
+    error.to_string()
+}

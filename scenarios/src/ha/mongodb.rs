@@ -1,6 +1,0 @@
-//! mongodb.
-
-use crate::Scenario;
-
-/// The scenarios of this module.
-pub const SCENARIOS: &[Scenario] = &[];
