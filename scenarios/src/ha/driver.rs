@@ -4,10 +4,10 @@
 //! death was confirmed is acknowledged), objective regained (throughput back at 80 % of its level before, and staying), redundancy regained
 //! (every node in its role, every copy complete).
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use dora_harness::{
-    check::{availability, durability},
+    check::{Availability, availability, durability},
     fault::{Kill, inject},
     history::Recorder,
     patience::{stretched, within},
@@ -31,6 +31,10 @@ const AFTERWARDS: Duration = Duration::from_secs(3);
 const BEYOND: Duration = Duration::from_secs(10);
 /// A killed process is gone within this time, or the fault did not happen.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
+/// What is still under way when the load ends arrives within this time.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// The finding of a service that is back too late.
+const RECOVERY_TOO_LATE: &str = "recovery-too-late";
 /// Witness values that are shown.
 const WITNESS_MAX: usize = 10;
 
@@ -82,9 +86,21 @@ async fn kill_under_load(trial: &Trial, target: &dyn HaTarget, rto: Duration, re
     let killed = killed_and_back(trial, target, &victim, &recorder, rto, redundancy).await;
     inserts.stop().await;
     recorder.flush()?;
-    killed?;
+    if killed? == Course::Proven {
+        return Ok(());
+    }
     judge_durability(trial, target, &recorder).await?;
+    judge_copies(trial, target, &victim, &recorder).await?;
     target.check_further(trial, &victim).await
+}
+
+/// How far a trial went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// To its end.
+    Through,
+    /// A proof's sabotage was noticed; the rest would only wait.
+    Proven,
 }
 
 async fn killed_and_back(
@@ -94,7 +110,7 @@ async fn killed_and_back(
     recorder: &Recorder,
     rto: Duration,
     redundancy: Duration,
-) -> Result<(), ScenarioError> {
+) -> Result<Course, ScenarioError> {
     let injected = inject(Kill::new(victim.node.clone(), victim.role.clone(), victim.port), trial.origin()).await?;
     let injected_ms = injected.injected_ms();
     let confirmed = match injected.confirm(CONFIRM_LIMIT).await {
@@ -103,7 +119,7 @@ async fn killed_and_back(
             let record = unconfirmed.heal().await?.confirm(CONFIRM_LIMIT).await;
             trial.fault(&record);
             trial.find(Finding::unconfirmed("fault-unconfirmed", format!("{} still answers after SIGKILL", record.target)));
-            return Ok(());
+            return Ok(Course::Through);
         }
     };
     let confirmed_ms = confirmed.record().confirmed_ms.unwrap_or(injected_ms);
@@ -124,11 +140,18 @@ async fn killed_and_back(
     } else {
         trial.note("client", format!("no insert was acknowledged for {:.0} s", waiting.as_secs_f64()));
     }
-    let until_ms = trial.now_ms();
+    let seen = availability(&recorder.operations(), injected_ms, confirmed_ms, trial.now_ms());
+    let in_time = judge_recovery(trial, &seen, detection_ms, rto);
+    // A proof has what it wants to know; whether redundancy comes back is for its undoing to see to.
+    let proven = !in_time && trial.sabotage.is_some_and(|sabotage| sabotage.expects == RECOVERY_TOO_LATE);
     let healed = confirmed.heal().await?;
+    if proven {
+        trial.fault(&healed.confirm(CONFIRM_LIMIT).await);
+        return Ok(Course::Proven);
+    }
     let record = healed.confirm(redundancy + BEYOND).await;
     trial.note("fault", format!("{} was started again", record.target));
-    let whole = within("redundancy", redundancy + BEYOND, Duration::from_millis(250), || target.is_redundant(victim)).await;
+    let whole = within("redundancy", redundancy + BEYOND, Duration::from_millis(250), || is_whole(target, victim, recorder)).await;
     let redundancy_ms = whole.as_ref().ok().map(|()| trial.now_ms() - injected_ms);
     if redundancy_ms.is_some() {
         trial.note("role", "every node has its role, every copy is complete");
@@ -136,36 +159,73 @@ async fn killed_and_back(
     }
     trial.fault(&record);
     trial.excerpt(&victim.node, 30).await;
-    let seen = availability(&recorder.operations(), injected_ms, confirmed_ms, until_ms);
     trial.clocks(Clocks {
         detection_ms,
         first_success_ms: seen.first_success_ms,
         objective_regained_ms: seen.objective_regained_ms,
         redundancy_regained_ms: redundancy_ms,
     });
-    trial.measure("detection", detection_ms, "ms");
-    let first = trial.measure("first_success", seen.first_success_ms, "ms");
-    trial.measure("objective_regained", seen.objective_regained_ms, "ms");
-    let regained = trial.measure("redundancy_regained", redundancy_ms, "ms");
-    trial.measure("longest_gap", Some(seen.longest_gap_ms), "ms");
-    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
-    if first.met != Some(true) {
-        let message = match seen.first_success_ms {
-            Some(late) => {
-                format!("the first write was acknowledged {:.1} s after the kill, later than {:.0} s", late / 1e3, rto.as_secs_f64())
-            }
-            None => format!("no write was acknowledged within {:.0} s after the kill", waiting.as_secs_f64()),
-        };
-        trial.find(Finding::violation("recovery-too-late", message));
-    }
-    if regained.met != Some(true) {
+    if trial.measure("redundancy_regained", redundancy_ms, "ms").met != Some(true) {
         let message = match whole {
             Ok(()) => format!("redundancy was whole only after {:.1} s", redundancy_ms.unwrap_or_default() / 1e3),
             Err(error) => format!("redundancy was not regained: {}", error.last),
         };
         trial.find(Finding::violation("redundancy-not-regained", message));
     }
+    Ok(Course::Through)
+}
+
+/// Measures the outage; answers whether the first success came within the objective.
+fn judge_recovery(trial: &Trial, seen: &Availability, detection_ms: Option<f64>, rto: Duration) -> bool {
+    trial.measure("detection", detection_ms, "ms");
+    let first = trial.measure("first_success", seen.first_success_ms, "ms");
+    trial.measure("objective_regained", seen.objective_regained_ms, "ms");
+    trial.measure("longest_gap", Some(seen.longest_gap_ms), "ms");
+    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
+    if first.met == Some(true) {
+        return true;
+    }
+    let message = match seen.first_success_ms {
+        Some(late) => format!("the first write was acknowledged {:.1} s after the kill, later than {:.0} s", late / 1e3, rto.as_secs_f64()),
+        None => format!("no write was acknowledged within {:.0} s after the kill", (rto + BEYOND).as_secs_f64()),
+    };
+    trial.find(Finding::violation(RECOVERY_TOO_LATE, message));
+    false
+}
+
+/// Every node in its role, and every acknowledged value on every node that can be read on its own.
+async fn is_whole(target: &dyn HaTarget, victim: &Victim, recorder: &Recorder) -> Result<(), String> {
+    target.is_redundant(victim).await?;
+    match target.incomplete(&acknowledged(recorder)).await.map_err(|error| error.to_string())?.as_slice() {
+        [] => Ok(()),
+        [(node, missing), ..] => Err(format!("{} lacks {} acknowledged values", node.name(), missing.len())),
+    }
+}
+
+fn acknowledged(recorder: &Recorder) -> BTreeSet<u64> {
+    recorder.operations().iter().filter(|operation| operation.is_ok()).map(|operation| operation.value).collect()
+}
+
+/// After the load: does every node hold every acknowledged value itself?
+async fn judge_copies(trial: &Trial, target: &dyn HaTarget, victim: &Victim, recorder: &Recorder) -> Result<(), ScenarioError> {
+    let all = acknowledged(recorder);
+    let settled = within("complete copies", SETTLE_LIMIT, Duration::from_millis(250), || async {
+        let incomplete = target.incomplete(&all).await.map_err(|error| error.to_string())?;
+        if incomplete.is_empty() { Ok(()) } else { Err("a copy is incomplete".to_owned()) }
+    });
+    if settled.await.is_ok() {
+        return Ok(());
+    }
+    for (node, missing) in target.incomplete(&all).await? {
+        let id = if node.name() == victim.node.name() { "returned-node-incomplete" } else { "node-incomplete" };
+        let message = format!("{} does not hold {} acknowledged values itself", node.name(), missing.len());
+        trial.find(Finding::violation(id, message).with_witness(witness(&missing)));
+    }
     Ok(())
+}
+
+fn witness(values: &[u64]) -> String {
+    format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
 }
 
 /// Waits until an insert that began after the confirmed death is acknowledged.
@@ -184,9 +244,6 @@ async fn judge_durability(trial: &Trial, target: &dyn HaTarget, recorder: &Recor
     let result = durability(&operations, &present);
     trial.operations(&operations, &result);
     let lost = trial.measure("acknowledged_lost", Some(result.lost.len() as f64), "operations");
-    let witness = |values: &[u64]| {
-        format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
-    };
     if lost.met == Some(false) {
         trial.find(
             Finding::violation("acknowledged-writes-lost", format!("{} acknowledged writes are not there", result.lost.len()))

@@ -17,7 +17,6 @@ use dora_harness::{
     topology::Node,
     workload::InsertClient,
 };
-use dora_reports::evidence::Finding;
 use tokio::time::Instant;
 
 use super::{HaTarget, Victim, node_killed};
@@ -31,10 +30,6 @@ const REQUEST_LIMIT: Duration = Duration::from_millis(1_800);
 const RESTART_LIMIT: Duration = Duration::from_secs(40);
 /// A node that is asked to stop is killed after this time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// What is still under way when the load ends arrives by then.
-const SETTLE_LIMIT: Duration = Duration::from_secs(10);
-/// Values that are shown as witnesses.
-const WITNESS_MAX: usize = 10;
 const HANDOFF_OFF: &str = "hinted-handoff-off";
 
 /// The scenarios of this module.
@@ -103,15 +98,6 @@ impl Survivors {
         Ok(rows.filter_map(|row| row.get(1)?.as_u64()).collect())
     }
 
-    /// What the others hold and this node does not. The others are read first, so that a value under way is not held against it.
-    async fn missing_on(&self, victim: &Node) -> Result<Vec<u64>, InfluxError> {
-        let mut elsewhere = BTreeSet::new();
-        for node in self.survivors(victim) {
-            elsewhere.extend(self.held_by(&node).await?);
-        }
-        let here = self.held_by(victim).await?;
-        Ok(elsewhere.difference(&here).copied().collect())
-    }
 
     async fn switch_handoff(&self, from: &str, to: &str) -> Result<(), ScenarioError> {
         let section = |enabled: &str| format!("enabled = {enabled}\n  dir = \"/dora/data/hh\"");
@@ -168,39 +154,29 @@ impl HaTarget for Survivors {
         Err("no survivor keeps writes for another node".into())
     }
 
-    async fn is_redundant(&self, victim: &Victim) -> Result<(), String> {
-        dora_harness::platform::all_healthy(&self.influx.health().await)?;
-        let missing = self.missing_on(&victim.node).await.map_err(|error| error.to_string())?;
-        if missing.is_empty() { Ok(()) } else { Err(format!("{} lacks {} values that the others hold", victim.node.name(), missing.len())) }
+    async fn is_redundant(&self, _victim: &Victim) -> Result<(), String> {
+        dora_harness::platform::all_healthy(&self.influx.health().await)
+    }
+
+    async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        let mut incomplete = Vec::new();
+        for node in self.influx.nodes() {
+            let held = self.held_by(&node).await.map_err(failed("read the set of one node"))?;
+            let missing: Vec<u64> = acknowledged.difference(&held).copied().collect();
+            if !missing.is_empty() {
+                incomplete.push((node, missing));
+            }
+        }
+        Ok(incomplete)
     }
 
     async fn present(&self) -> Result<Vec<u64>, ScenarioError> {
-        // There is no quorum read: a value counts as present when any node holds it, and check_further asks each alone.
+        // There is no quorum read: a value counts as present when any node holds it, and `incomplete` asks each alone.
         let mut union = BTreeSet::new();
         for node in self.influx.nodes() {
             union.extend(self.held_by(&node).await.map_err(failed("read the set"))?);
         }
         Ok(union.into_iter().collect())
-    }
-
-    async fn check_further(&self, trial: &Trial, victim: &Victim) -> Result<(), ScenarioError> {
-        for node in self.influx.nodes() {
-            let complete = || async {
-                match self.missing_on(&node).await {
-                    Ok(missing) if missing.is_empty() => Ok(()),
-                    Ok(missing) => Err(format!("{} values are missing", missing.len())),
-                    Err(error) => Err(error.to_string()),
-                }
-            };
-            if within("every value on the node itself", SETTLE_LIMIT, Duration::from_millis(250), complete).await.is_ok() {
-                continue;
-            }
-            let missing = self.missing_on(&node).await.map_err(failed("read the set of one node"))?;
-            let id = if node.name() == victim.node.name() { "returned-node-incomplete" } else { "node-incomplete" };
-            let message = format!("{} does not hold {} values that other nodes hold", node.name(), missing.len());
-            trial.find(Finding::violation(id, message).with_witness(format!("values {:?}", &missing[..missing.len().min(WITNESS_MAX)])));
-        }
-        Ok(())
     }
 
     async fn sabotage(&self, _id: &str) -> Result<(), ScenarioError> {

@@ -1,5 +1,7 @@
 //! What a database has to tell the driver.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use dora_harness::{topology::Node, workload::InsertClient};
 
@@ -37,7 +39,14 @@ pub trait HaTarget: Send + Sync {
     /// Every value in the set (with repetitions, if it has any), read at the strongest level that the database has.
     async fn present(&self) -> Result<Vec<u64>, ScenarioError>;
 
-    /// Further checks after the set was read, such as whether the returned node holds everything itself.
+    /// For databases whose nodes can be read one by one: which node does not hold which of these acknowledged values itself.
+    ///
+    /// An insert of which nobody knows may be on some nodes only; nothing was promised about it.
+    async fn incomplete(&self, _acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        Ok(Vec::new())
+    }
+
+    /// Further checks after the set was read.
     async fn check_further(&self, _trial: &Trial, _victim: &Victim) -> Result<(), ScenarioError> {
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dora_harness::{
     fault::SlowLink,
+    measure::{LatencyHistogram, Sample},
     workload::{LoadPlan, open_loop},
 };
 use dora_reports::evidence::{Finding, NamedLimit};
@@ -16,7 +17,10 @@ const CLIENTS: usize = 16;
 /// Load that is sent and not counted: caches, plans and connections become warm.
 const WARM_UP: Duration = Duration::from_secs(4);
 /// Load that is counted.
-const MEASURE: Duration = Duration::from_secs(15);
+const MEASURE: Duration = Duration::from_secs(18);
+/// The counted time is cut into so many rounds; the median round is judged, so that one stall of a shared machine is reported
+/// (whole and worst figures stand beside it) and does not decide.
+const ROUNDS: usize = 3;
 /// A query without an answer by then failed.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// What the sabotage adds in each direction.
@@ -37,7 +41,7 @@ pub async fn open_load(trial: &Trial, target: &dyn LoadTarget) -> Result<(), Sce
     let failed_max = promise.failed_ratio_max.unwrap_or(0.001);
     let achieved_min = promise.achieved_ratio_min.unwrap_or(0.98);
     trial.promise_limits(
-        format!("at {rate_per_s} queries per second, latency from the scheduled start stays within {p50_ms} ms (median) and {p99_ms} ms (99th percentile)"),
+        format!("at {rate_per_s} queries per second, latency from the scheduled start stays within {p50_ms} ms (median) and {p99_ms} ms (99th percentile), in the median of {ROUNDS} rounds"),
         vec![
             NamedLimit::at_most("latency_p50", p50_ms, "ms"),
             NamedLimit::at_most("latency_p99", p99_ms, "ms"),
@@ -63,8 +67,11 @@ pub async fn open_load(trial: &Trial, target: &dyn LoadTarget) -> Result<(), Sce
     drop(link);
     trial.draw(&result.samples);
     let total = (result.ok + result.failed).max(1) as f64;
-    let p50 = trial.measure("latency_p50", result.latency.quantile_ms(0.5), "ms");
-    let p99 = trial.measure("latency_p99", result.latency.quantile_ms(0.99), "ms");
+    let rounds = in_rounds(&result.samples);
+    let p50 = trial.measure("latency_p50", median_of(&rounds, 0.5), "ms");
+    let p99 = trial.measure("latency_p99", median_of(&rounds, 0.99), "ms");
+    trial.measure("latency_p50_whole", result.latency.quantile_ms(0.5), "ms");
+    trial.measure("latency_p99_whole", result.latency.quantile_ms(0.99), "ms");
     trial.measure("latency_p999", result.latency.quantile_ms(0.999), "ms");
     trial.measure("latency_max", result.latency.max_ms(), "ms");
     trial.measure("throughput", Some(result.throughput_per_s), "op/s");
@@ -96,4 +103,42 @@ pub async fn open_load(trial: &Trial, target: &dyn LoadTarget) -> Result<(), Sce
         ));
     }
     Ok(())
+}
+
+/// Cuts samples into rounds of equal length in time.
+fn in_rounds(samples: &[Sample]) -> Vec<LatencyHistogram> {
+    let mut rounds = vec![LatencyHistogram::new(); ROUNDS];
+    if let (Some(first), Some(last)) = (samples.first(), samples.last()) {
+        let width = (last.ended.saturating_sub(first.ended).as_secs_f64() / ROUNDS as f64).max(1e-9);
+        for sample in samples {
+            let round = (sample.ended.saturating_sub(first.ended).as_secs_f64() / width) as usize;
+            rounds[round.min(ROUNDS - 1)].record(sample.latency);
+        }
+    }
+    rounds
+}
+
+/// The median over the rounds of a quantile, in milliseconds; [`None`] when a round is empty.
+fn median_of(rounds: &[LatencyHistogram], quantile: f64) -> Option<f64> {
+    let mut figures = rounds.iter().map(|round| round.quantile_ms(quantile)).collect::<Option<Vec<f64>>>()?;
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(ended_ms: u64, latency_ms: u64) -> Sample {
+        Sample { ended: Duration::from_millis(ended_ms), latency: Duration::from_millis(latency_ms), ok: true }
+    }
+
+    #[test]
+    fn one_stall_does_not_decide_and_a_slow_link_does() {
+        let stalled: Vec<Sample> = (0..3_000).map(|n| sample(n, if (1_000..1_100).contains(&n) { 300 } else { 2 })).collect();
+        assert!(median_of(&in_rounds(&stalled), 0.99).unwrap() < 3.0);
+        let slow: Vec<Sample> = (0..3_000).map(|n| sample(n, 12)).collect();
+        assert!(median_of(&in_rounds(&slow), 0.5).unwrap() > 11.0);
+        assert_eq!(median_of(&in_rounds(&[]), 0.5), None);
+    }
 }

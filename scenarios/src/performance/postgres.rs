@@ -92,7 +92,7 @@ impl LoadTarget for PostgresLoad {
 
     async fn clients(&self, address: SocketAddr, count: usize, dataset: &Dataset) -> Result<Vec<Box<dyn QueryClient>>, ScenarioError> {
         let rounds = Arc::new((0..CASES).map(|number| round(dataset, number)).collect::<Result<Vec<_>, _>>()?);
-        let write = Arc::new(Write::of(dataset));
+        let write = Arc::new(Write::of(dataset)?);
         let login = self.cluster.application_login(address);
         let mut clients: Vec<Box<dyn QueryClient>> = Vec::new();
         for _ in 0..count {
@@ -104,20 +104,24 @@ impl LoadTarget for PostgresLoad {
     }
 }
 
-fn bind(name: &str, named: &Map<String, Value>) -> Result<(&'static str, Vec<Value>), ScenarioError> {
-    let failed = |error: dora_fixtures::queries::QueryError| ScenarioError::client(format!("bind the query {name}"), error);
-    match NamedQuery::named(Store::Postgres, name).and_then(|query| query.bind(named)).map_err(failed)? {
+fn named(name: &str) -> Result<NamedQuery, ScenarioError> {
+    NamedQuery::named(Store::Postgres, name).map_err(|error| ScenarioError::client(format!("read the query {name}"), error))
+}
+
+fn bind(query: &NamedQuery, arguments: &Map<String, Value>) -> Result<(&'static str, Vec<Value>), ScenarioError> {
+    let failed = |reason: String| ScenarioError::client(format!("bind the query {}", query.name), reason);
+    match query.bind(arguments).map_err(|error| failed(error.to_string()))? {
         Bound::Sql { text, arguments } => Ok((text, arguments)),
-        _ => Err(ScenarioError::client(format!("bind the query {name}"), "it is not SQL")),
+        _ => Err(failed("it is not SQL".to_owned())),
     }
 }
 
 fn round(dataset: &Dataset, number: u64) -> Result<Round, ScenarioError> {
-    let named = arguments(dataset, number);
-    let text = |name: &str| named[name].as_str().unwrap_or_default();
-    let limit = named["limit"].as_u64().unwrap_or_default() as usize;
+    let picked = arguments(dataset, number);
+    let text = |name: &str| picked[name].as_str().unwrap_or_default();
+    let limit = picked["limit"].as_u64().unwrap_or_default() as usize;
     let case = |name: &str, expected: Vec<String>| {
-        let (text, arguments) = bind(name, &named)?;
+        let (text, arguments) = bind(&named(name)?, &picked)?;
         Ok::<_, ScenarioError>(Case { text, arguments, expected })
     };
     let model = dataset.expected();
@@ -136,19 +140,20 @@ fn round(dataset: &Dataset, number: u64) -> Result<Round, ScenarioError> {
 
 /// The writing query: audit references under ids that no other run has.
 struct Write {
+    query: NamedQuery,
     dataset: Dataset,
     run: u64,
 }
 
 impl Write {
-    fn of(dataset: &Dataset) -> Self {
-        Self { dataset: dataset.clone(), run: rand::rng().random() }
+    fn of(dataset: &Dataset) -> Result<Self, ScenarioError> {
+        Ok(Self { query: named("record_audit_reference")?, dataset: dataset.clone(), run: rand::rng().random() })
     }
 
     fn case(&self, sequence: u64) -> Result<(&'static str, Vec<Value>), ScenarioError> {
-        let mut named = arguments(&self.dataset, sequence);
-        named.insert("write_id".to_owned(), Value::from(format!("{:016x}-{sequence}", self.run)));
-        bind("record_audit_reference", &named)
+        let mut arguments = arguments(&self.dataset, sequence);
+        arguments.insert("write_id".to_owned(), Value::from(format!("{:016x}-{sequence}", self.run)));
+        bind(&self.query, &arguments)
     }
 }
 
