@@ -65,6 +65,14 @@ fn main() -> ExitCode {
         .collect();
     members.sort_unstable();
     members.dedup();
+    if !arguments.list
+        && !members.is_empty()
+        && let Err(error) = runtime.block_on(Engine::connect())
+    {
+        // One line, not one for each of the trials.
+        eprintln!("error: {error}");
+        return ExitCode::from(101);
+    }
     let lab = Arc::new(Lab { runtime, members, session: OnceLock::new(), starting: Mutex::default() });
     let trials = names
         .into_iter()

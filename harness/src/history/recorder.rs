@@ -55,7 +55,10 @@ impl Recorder {
                 Some((path.to_owned(), BufWriter::new(file)))
             }
         };
-        Ok(Self { origin, shared: Arc::new(Mutex::new(Shared { events: Vec::new(), open: HashMap::new(), acknowledged: None, file, failed: None })) })
+        Ok(Self {
+            origin,
+            shared: Arc::new(Mutex::new(Shared { events: Vec::new(), open: HashMap::new(), acknowledged: None, file, failed: None })),
+        })
     }
 
     /// The zero of its times.

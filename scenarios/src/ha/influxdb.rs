@@ -98,7 +98,6 @@ impl Survivors {
         Ok(rows.filter_map(|row| row.get(1)?.as_u64()).collect())
     }
 
-
     async fn switch_handoff(&self, from: &str, to: &str) -> Result<(), ScenarioError> {
         let section = |enabled: &str| format!("enabled = {enabled}\n  dir = \"/dora/data/hh\"");
         for node in self.survivors(&self.doomed()?) {

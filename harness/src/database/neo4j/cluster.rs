@@ -233,19 +233,19 @@ fn exceptions(cores: &[Node]) -> Vec<Exception> {
     vec![
         Exception {
             place: format!("{place}: port 5000"),
-            clause: "SEC-TLS-NEO".into(),
+            clause: "SEC-TLS-LINKS".into(),
             what: "discovery between members is neither encrypted nor authenticated".into(),
             why: "its library has TLS in its commercial edition only; it carries names, addresses and roles, no data".into(),
         },
         Exception {
             place: format!("{place}: port 6362 on the node's loopback"),
-            clause: "SEC-TLS-NEO".into(),
+            clause: "SEC-TLS-LINKS".into(),
             what: "online backup is not encrypted".into(),
             why: "this version's backup protocol has no TLS; it listens inside the node only".into(),
         },
         Exception {
             place: format!("{place}: port 7474 on the node's loopback"),
-            clause: "SEC-TLS-NEO".into(),
+            clause: "SEC-TLS-LINKS".into(),
             what: "a plain HTTP connector exists".into(),
             why: "the server refuses to run without one; it listens inside the node only".into(),
         },
