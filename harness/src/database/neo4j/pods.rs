@@ -28,7 +28,7 @@ pub const TLS_CIPHERS: &str = "TLS_AES_256_GCM_SHA384";
 /// Heap of every server; with the rest of the virtual machine it stays below [`MEMORY_BYTES`] with room for a backup tool.
 const HEAP: &str = "128m";
 const PAGE_CACHE: &str = "16m";
-const MEMORY_BYTES: i64 = 480 << 20;
+const MEMORY_BYTES: i64 = 900 << 20;
 const USER: &str = "neo4j";
 
 /// What a core or a replica is.
