@@ -3,7 +3,7 @@
 use std::{mem::ManuallyDrop, net::Ipv4Addr, time::Duration};
 
 use bollard::{
-    models::{ContainerCreateBody, ContainerUpdateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
+    models::{ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder,
     },
@@ -180,14 +180,6 @@ impl Engine {
 
     pub(crate) async fn unpause(&self, container: &str) -> Result<(), EngineError> {
         self.docker.unpause_container(container).await.map_err(|e| EngineError::request(format!("unpause {container}"), e))
-    }
-
-    /// Limits a container to `cpus` processors (0 lifts the limit).
-    pub(crate) async fn limit_cpus(&self, container: &str, cpus: f64) -> Result<(), EngineError> {
-        const PERIOD_US: f64 = 100_000.0;
-        let quota = if cpus > 0.0 { (cpus * PERIOD_US).round() as i64 } else { -1 };
-        let body = ContainerUpdateBody { cpu_period: Some(100_000), cpu_quota: Some(quota), ..ContainerUpdateBody::default() };
-        self.docker.update_container(container, body).await.map_err(|e| EngineError::request(format!("limit {container}"), e))
     }
 
     pub(crate) async fn state(&self, container: &str) -> Result<ContainerState, EngineError> {

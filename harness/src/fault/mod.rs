@@ -4,9 +4,7 @@
 mod kill;
 mod life;
 mod slow_link;
-mod throttle;
 
 pub use kill::Kill;
 pub use life::{Confirmed, Fault, FaultError, FaultRecord, Healed, Injected, Unconfirmed, inject};
 pub use slow_link::SlowLink;
-pub use throttle::Throttle;

@@ -144,14 +144,6 @@ impl Node {
         self.engine.unpause(&self.inner.container).await
     }
 
-    /// Limits the node to `cpus` processors; 0 lifts the limit.
-    ///
-    /// # Errors
-    /// Any [`EngineError`] of the request.
-    pub async fn limit_cpus(&self, cpus: f64) -> Result<(), EngineError> {
-        self.engine.limit_cpus(&self.inner.container, cpus).await
-    }
-
     /// What the engine says of it.
     ///
     /// # Errors
