@@ -21,7 +21,8 @@ just_version=1.59.0
 
 root=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/dora
-PATH=$PATH:$cache/bin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+# The engine's own program is where a plain user's path does not look.
+PATH=$PATH:/usr/sbin:$cache/bin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
 export PATH
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
@@ -100,7 +101,6 @@ start_engine() {
         systemctl start docker || missing "the docker service does not start: see journalctl -u docker"
         engine=
     else
-        have dockerd || missing "a docker client is here, but no engine (dockerd) and none answers: apt-get install docker.io, or set DOCKER_HOST"
         log=/var/log/dockerd.log
         say "starting dockerd (log: $log)"
         # A session of its own: Ctrl-C on the recipe must not reach the engine.
@@ -118,24 +118,31 @@ start_engine() {
     done
 }
 
+install_engine() {
+    # From Debian 13 on the client is a package of its own.
+    if ! have docker && apt_offers docker-cli; then
+        apt_install docker.io docker-cli iptables
+    else
+        apt_install docker.io iptables
+    fi
+}
+
 need_engine() {
-    if ! have docker && [ -z "${DOCKER_HOST:-}" ]; then
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        have docker || missing "the docker client is missing: apt-get install docker-cli (or docker.io before Debian 13)"
+        engine_answers || missing "the engine at DOCKER_HOST=$DOCKER_HOST does not answer: start it, or unset DOCKER_HOST"
+        return 0
+    fi
+    if have docker && engine_answers; then return 0; fi
+    [ "$(id -u)" -eq 0 ] || [ ! -S /var/run/docker.sock ] \
+        || missing "the docker engine refuses you or is down: join the group docker (usermod -aG docker $(id -un), then log in again), or start it as root"
+    # A client alone is not an engine: the two are packages of their own in many places.
+    if ! have docker || ! have dockerd; then
         may_apt || missing "the docker engine is missing: as root, apt-get install docker.io (Debian, Ubuntu), or see your distribution's docker package"
-        # From Debian 13 on the client is a package of its own.
-        if apt_offers docker-cli; then
-            apt_install docker.io docker-cli iptables
-        else
-            apt_install docker.io iptables
-        fi
+        install_engine
+        if engine_answers; then return 0; fi
     fi
-    have docker || missing "the docker client is missing: apt-get install docker-cli (or docker.io before Debian 13)"
-    engine_answers && return 0
-    [ -z "${DOCKER_HOST:-}" ] || missing "the engine at DOCKER_HOST=$DOCKER_HOST does not answer: start it, or unset DOCKER_HOST"
-    if [ "$(id -u)" -ne 0 ]; then
-        [ ! -S /var/run/docker.sock ] \
-            || missing "the docker engine refuses you or is down: join the group docker (usermod -aG docker $(id -un), then log in again), or start it as root"
-        missing "the docker engine is not running and only root may start it: sudo systemctl start docker"
-    fi
+    [ "$(id -u)" -eq 0 ] || missing "the docker engine is not running and only root may start it: sudo systemctl start docker"
     may_install || missing "the docker engine is not running and DORA_INSTALL=0 forbids to start it: systemctl start docker"
     start_engine
 }
