@@ -16,8 +16,11 @@ use dora_harness::{
 fn history() -> Vec<Operation> {
     (0..10_000_u64)
         .map(|value| Operation {
+            index: 2 * value,
             process: 0,
-            value,
+            f: "add".into(),
+            value: value.into(),
+            returned: value.into(),
             invoked: value * 1_000_000,
             completed: Some(value * 1_000_000 + 400_000),
             outcome: Outcome::Ok,
@@ -31,8 +34,8 @@ fn recording(criterion: &mut Criterion) {
             || Recorder::new(Instant::now(), None).expect("a history without a file cannot fail to open"),
             |recorder| {
                 for value in 0..1_000 {
-                    recorder.invoke(0, "insert", value);
-                    recorder.complete(0, "insert", value, &Outcome::Ok);
+                    recorder.invoke(0, "add", &value.into());
+                    recorder.complete(0, "add", &value.into(), &Outcome::Ok);
                 }
             },
             BatchSize::LargeInput,

@@ -23,6 +23,9 @@ pub use clause::ClauseEvidence;
 pub use content::{ContentRow, ProbeCell, ProbeMatrix, ProbeRow};
 pub use objective::{Limit, Measured, NamedLimit, Objective, Op};
 pub use run::{Evidence, HostInfo, ImageUsed, RunInfo, SCHEMA_VERSION};
-pub use scenario::{Clocks, FaultEvidence, Finding, LogExcerpt, OperationCounts, Point, ScenarioEvidence, Series, Severity, TimelineEvent};
+pub use scenario::{
+    CheckEvidence, CheckOutcome, Clocks, FaultEvidence, Finding, LogExcerpt, OperationCounts, Point, ScenarioEvidence, Series, Severity,
+    TimelineEvent,
+};
 pub use topology::{BootSpan, ExceptionEvidence, NodeEvidence, TopologyEvidence};
 pub use verdict::{Verdict, VerdictCounts, decide, worst};

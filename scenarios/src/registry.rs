@@ -67,7 +67,8 @@ mod tests {
             assert!(!scenario.sabotages.is_empty(), "{} has no sabotage", scenario.id);
             assert!(!scenario.does_not_show.is_empty(), "{} claims to show everything", scenario.id);
             assert!(!scenario.clauses.is_empty() && !scenario.method.is_empty(), "{} is incomplete", scenario.id);
-            assert_eq!(scenario.id, format!("{}/{}", scenario.pillar, scenario.database));
+            let family = format!("{}/{}", scenario.pillar, scenario.database);
+            assert!(scenario.id == family || scenario.id.starts_with(&format!("{family}/")), "{} is not of {family}", scenario.id);
         }
     }
 
@@ -77,6 +78,16 @@ mod tests {
         for clause in all().iter().flat_map(|scenario| scenario.clauses) {
             assert!(catalogue.get(clause).is_ok(), "{clause} is unknown");
         }
+    }
+
+    #[test]
+    fn ids_and_sabotages_are_unique() {
+        let mut ids: Vec<String> = all().iter().map(|scenario| scenario.id.to_owned()).collect();
+        ids.extend(all().iter().flat_map(|scenario| scenario.sabotages.iter().map(|sabotage| format!("{} {}", scenario.id, sabotage.id))));
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
     }
 
     #[test]

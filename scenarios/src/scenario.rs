@@ -14,7 +14,7 @@ pub enum Pillar {
     Security,
     /// Load against an objective.
     Performance,
-    /// A node is killed under load.
+    /// A cluster is struck under load.
     Ha,
     /// Destroyed and restored elsewhere. Last: it replaces the cluster.
     Backup,
@@ -52,7 +52,7 @@ pub type Run = for<'a> fn(&'a Trial) -> BoxFuture<'a, Result<(), ScenarioError>>
 /// What must hold, and how that is found out.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// `pillar/database`.
+    /// `pillar/database`, and where there are several, `pillar/database/case`.
     pub id: &'static str,
     /// One line for people.
     pub title: &'static str,
@@ -87,6 +87,12 @@ impl Scenario {
     /// The part of the platform that it needs.
     pub fn member(&self) -> Member {
         self.database.member()
+    }
+
+    /// What sets it apart from others of the same pillar and database: the last part of its id. Objectives of one case have this name
+    /// in the catalogue.
+    pub fn case(&self) -> &'static str {
+        self.id.rsplit('/').next().unwrap_or(self.id)
     }
 
     /// The sabotage of that name.

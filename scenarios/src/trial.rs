@@ -8,7 +8,7 @@ use std::{
 
 use dora_fixtures::{catalogue::Objective as Promise, dataset::Dataset};
 use dora_harness::{
-    check::{Durability, samples},
+    check::{Answer, Checked, Durability, samples},
     fault::FaultRecord,
     history::{Operation, Recorder},
     measure::{Sample, buckets},
@@ -16,8 +16,8 @@ use dora_harness::{
     topology::{Ground, Node},
 };
 use dora_reports::evidence::{
-    Clocks, ContentRow, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts, Point, ProbeMatrix,
-    ScenarioEvidence, Series, TimelineEvent,
+    CheckEvidence, CheckOutcome, Clocks, ContentRow, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts,
+    Point, ProbeMatrix, ScenarioEvidence, Series, TimelineEvent,
 };
 
 use crate::{Sabotage, Scenario, ScenarioError};
@@ -35,6 +35,8 @@ pub struct Setting {
     pub histories: PathBuf,
     /// The start of the run.
     pub origin: Instant,
+    /// How long sustained operation on the survivors of a fault is shown.
+    pub sustain: Duration,
 }
 
 /// One execution of a scenario.
@@ -50,6 +52,8 @@ pub struct Trial {
     evidence: Mutex<ScenarioEvidence>,
 }
 
+/// Sustained operation in a proof, at most.
+const PROOF_SUSTAIN: Duration = Duration::from_secs(5);
 /// Width of the buckets that the report draws.
 const BUCKET: Duration = Duration::from_millis(500);
 
@@ -98,6 +102,11 @@ impl Trial {
     /// Milliseconds since its start.
     pub fn now_ms(&self) -> f64 {
         self.started.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// How long sustained operation on the survivors of a fault is shown. A proof shows a defect, not endurance.
+    pub fn sustain(&self) -> Duration {
+        if self.sabotage.is_some() { self.setting.sustain.min(PROOF_SUSTAIN) } else { self.setting.sustain }
     }
 
     /// Whether this trial is a proof with that sabotage.
@@ -165,11 +174,41 @@ impl Trial {
     /// # Errors
     /// [`ScenarioError::History`] when its file cannot be made.
     pub fn recorder(&self) -> Result<Recorder, ScenarioError> {
-        let suffix = self.sabotage.map(|sabotage| format!("-{}", sabotage.id)).unwrap_or_default();
-        let file = format!("{}{suffix}.jsonl", self.scenario.id.replace('/', "-"));
-        let recorder = Recorder::new(self.started, Some(&self.setting.histories.join(&file)))?;
-        self.evidence().history_file = Some(format!("histories/{file}"));
+        let (recorder, file) = self.open_history("")?;
+        self.evidence().history_file = Some(file);
         Ok(recorder)
+    }
+
+    /// A further history beside the main one, and its path in the bundle.
+    ///
+    /// # Errors
+    /// As [`Trial::recorder`].
+    pub fn further_recorder(&self, name: &str) -> Result<(Recorder, String), ScenarioError> {
+        self.open_history(&format!(".{name}"))
+    }
+
+    fn open_history(&self, name: &str) -> Result<(Recorder, String), ScenarioError> {
+        let suffix = self.sabotage.map(|sabotage| format!("-{}", sabotage.id)).unwrap_or_default();
+        let file = format!("{}{suffix}{name}.jsonl", self.scenario.id.replace('/', "-"));
+        let recorder = Recorder::new(self.started, Some(&self.setting.histories.join(&file)))?;
+        Ok((recorder, format!("histories/{file}")))
+    }
+
+    /// Adds what a checker says of a history.
+    pub fn checked(&self, name: &str, file: &str, checked: &Checked) {
+        let (outcome, detail) = match &checked.answer {
+            Answer::Holds => (CheckOutcome::Holds, String::new()),
+            Answer::Violated { message, .. } => (CheckOutcome::Violated, message.clone()),
+            Answer::Unknown(why) => (CheckOutcome::Undecided, why.clone()),
+        };
+        self.evidence().checks.push(CheckEvidence {
+            name: name.to_owned(),
+            model: checked.model.to_owned(),
+            operations: checked.operations,
+            outcome,
+            detail,
+            history_file: file.to_owned(),
+        });
     }
 
     /// Counts how operations ended and draws them over time.

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use dora_fixtures::catalogue::Catalogue;
@@ -33,6 +34,9 @@ use tokio::runtime::Runtime;
 
 /// Enough for every database to have a trial under way and one waiting.
 const THREADS: usize = 12;
+
+/// Sustained operation in tests: enough to see that it does not break down again at once; `dora conform` shows a minute.
+const SUSTAIN: Duration = Duration::from_secs(8);
 
 /// The one platform, started by the first trial that needs it.
 struct Lab {
@@ -138,6 +142,7 @@ impl Lab {
             histories,
             seed: 1,
             jobs: 8,
+            sustain: SUSTAIN,
             progress: Arc::new(|event| eprintln!("{event:?}")),
         };
         let evidence = new_evidence(&options, Some(&info), &Catalogue::load());

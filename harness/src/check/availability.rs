@@ -55,16 +55,7 @@ pub fn availability(operations: &[Operation], injected_ms: f64, confirmed_ms: f6
         .map(|completed| ms(completed) - injected_ms);
     let stretches = buckets(&samples(operations), STRETCH);
     let baseline_per_s = median_before(&stretches, injected_ms);
-    let mut acknowledged: Vec<f64> = operations
-        .iter()
-        .filter(|operation| operation.is_ok())
-        .filter_map(|operation| operation.completed)
-        .map(ms)
-        .filter(|at| (injected_ms..=until_ms).contains(at))
-        .collect();
-    acknowledged.extend([injected_ms, until_ms]);
-    acknowledged.sort_by(f64::total_cmp);
-    let longest_gap_ms = acknowledged.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    let longest_gap_ms = longest_gap(operations, injected_ms, until_ms);
     Availability {
         first_success_ms,
         objective_regained_ms: regained(&stretches, baseline_per_s, confirmed_ms, until_ms, first_success_ms.map(|at| at + injected_ms))
@@ -72,6 +63,24 @@ pub fn availability(operations: &[Operation], injected_ms: f64, confirmed_ms: f6
         longest_gap_ms,
         baseline_per_s,
     }
+}
+
+/// The longest time between `from_ms` and `until_ms` in which nothing was acknowledged, in milliseconds.
+pub fn longest_gap(operations: &[Operation], from_ms: f64, until_ms: f64) -> f64 {
+    let mut marks: Vec<f64> = acknowledged_ms(operations).filter(|at| (from_ms..=until_ms).contains(at)).collect();
+    marks.extend([from_ms, until_ms]);
+    marks.sort_by(f64::total_cmp);
+    marks.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
+}
+
+/// How long after `injected_ms` the last operation was acknowledged that was so before `until_ms`; [`None`] when none was.
+pub fn ceased_after(operations: &[Operation], injected_ms: f64, until_ms: f64) -> Option<f64> {
+    acknowledged_ms(operations).filter(|at| (injected_ms..=until_ms).contains(at)).max_by(f64::total_cmp).map(|at| at - injected_ms)
+}
+
+/// When operations were acknowledged, in milliseconds from the origin.
+fn acknowledged_ms(operations: &[Operation]) -> impl Iterator<Item = f64> + '_ {
+    operations.iter().filter(|operation| operation.is_ok()).filter_map(|operation| operation.completed).map(|at| at as f64 / 1e6)
 }
 
 fn median_before(stretches: &[Bucket], injected_ms: f64) -> f64 {
@@ -109,7 +118,8 @@ mod tests {
             .map(|n| {
                 let invoked_ms = n * 10;
                 let outcome = if away.contains(&invoked_ms) { Outcome::Fail("refused".into()) } else { Outcome::Ok };
-                Operation { process: 0, value: n, invoked: invoked_ms * 1_000_000, completed: Some((invoked_ms + 5) * 1_000_000), outcome }
+                let (invoked, completed) = (invoked_ms * 1_000_000, Some((invoked_ms + 5) * 1_000_000));
+                Operation { index: 2 * n, process: 0, f: "add".into(), value: n.into(), returned: n.into(), invoked, completed, outcome }
             })
             .collect()
     }
@@ -129,6 +139,14 @@ mod tests {
         let result = availability(&history(5_000..30_000), 5_000.0, 5_050.0, 19_000.0);
         assert_eq!((result.first_success_ms, result.objective_regained_ms), (None, None));
         assert!(result.longest_gap_ms > 13_900.0);
+    }
+
+    #[test]
+    fn a_service_that_ceases_is_seen_to_acknowledge_nothing_more() {
+        let history = history(6_000..15_000);
+        assert_eq!(ceased_after(&history, 5_000.0, 14_000.0), Some(995.0));
+        assert_eq!(ceased_after(&history, 7_000.0, 14_000.0), None);
+        assert_eq!(ceased_after(&history, 5_000.0, 16_000.0), Some(10_995.0));
     }
 
     #[test]

@@ -35,19 +35,21 @@ pub fn durability(operations: &[Operation], present: &[u64]) -> Durability {
     let mut result = Durability::default();
     let mut may_be_there = HashSet::new();
     for operation in operations {
-        let there = occurrences.contains_key(&operation.value);
+        // Only inserts have numbers; whatever else is in the history is not this check's business.
+        let Some(value) = operation.number() else { continue };
+        let there = occurrences.contains_key(&value);
         match operation.outcome {
             Outcome::Ok => {
                 result.acknowledged += 1;
-                may_be_there.insert(operation.value);
+                may_be_there.insert(value);
                 if !there {
-                    result.lost.push(operation.value);
+                    result.lost.push(value);
                 }
             }
             Outcome::Fail(_) => result.failed += 1,
             Outcome::Unknown(_) => {
                 result.unknown += 1;
-                may_be_there.insert(operation.value);
+                may_be_there.insert(value);
                 result.recovered += u64::from(there);
             }
         }
@@ -67,7 +69,17 @@ mod tests {
     use super::*;
 
     fn operation(value: u64, outcome: Outcome) -> Operation {
-        Operation { process: 0, value, invoked: value, completed: Some(value + 1), outcome }
+        let (invoked, completed) = (value, Some(value + 1));
+        Operation {
+            index: 2 * value,
+            process: 0,
+            f: "add".into(),
+            value: value.into(),
+            returned: value.into(),
+            invoked,
+            completed,
+            outcome,
+        }
     }
 
     #[test]

@@ -42,6 +42,35 @@ pub trait Fault: Send + Sync {
     async fn is_mended(&self) -> Result<(), String>;
 }
 
+/// A scenario chooses its fault as a value.
+#[async_trait]
+impl<F: Fault + ?Sized> Fault for Box<F> {
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
+    fn target(&self) -> String {
+        (**self).target()
+    }
+    async fn inject(&self) -> Result<(), FaultError> {
+        (**self).inject().await
+    }
+    fn confirmed_by(&self) -> String {
+        (**self).confirmed_by()
+    }
+    async fn is_broken(&self) -> Result<(), String> {
+        (**self).is_broken().await
+    }
+    async fn heal(&self) -> Result<(), FaultError> {
+        (**self).heal().await
+    }
+    fn healed_by(&self) -> String {
+        (**self).healed_by()
+    }
+    async fn is_mended(&self) -> Result<(), String> {
+        (**self).is_mended().await
+    }
+}
+
 /// A fault from injection to confirmed healing; all instants in milliseconds from the origin given at injection.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FaultRecord {

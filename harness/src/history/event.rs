@@ -1,8 +1,9 @@
 //! The events of a history and the operations that they make.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,15 +38,17 @@ pub struct Event {
     pub index: u64,
     /// Monotonic nanoseconds from the history's origin.
     pub time: u64,
-    /// The client. It has one operation under way at most.
+    /// The client. It has one operation under way at most, and none after one that ended with `info`.
     pub process: u32,
     /// What happened.
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// The operation, such as `insert`.
-    pub f: String,
-    /// Its value.
-    pub value: u64,
+    /// The operation, such as `add`, `read`, `cas` or `txn`.
+    pub f: Cow<'static, str>,
+    /// What it is about: a number, `[key, value]`, `[key, [old, new]]`, or a transaction's list of micro-operations. At the end
+    /// of a read, what was read.
+    #[serde(default)]
+    pub value: Value,
     /// The database's words, for `fail` and `info`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -54,10 +57,16 @@ pub struct Event {
 /// An operation from its invocation to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
+    /// Position of its invocation in the history.
+    pub index: u64,
     /// The client.
     pub process: u32,
-    /// Its value.
-    pub value: u64,
+    /// What kind, such as `add`.
+    pub f: Cow<'static, str>,
+    /// What it was asked to do.
+    pub value: Value,
+    /// What its end says; the same as `value` where nothing was read, null where it never ended.
+    pub returned: Value,
     /// Monotonic nanoseconds.
     pub invoked: u64,
     /// Monotonic nanoseconds; [`None`] when the history ends before it does.
@@ -71,6 +80,11 @@ impl Operation {
     pub fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
     }
+
+    /// Its value as a number, for workloads whose values are numbers.
+    pub fn number(&self) -> Option<u64> {
+        self.value.as_u64()
+    }
 }
 
 /// Pairs invocations with ends, in the order of invocation.
@@ -81,16 +95,21 @@ pub fn operations(events: &[Event]) -> Vec<Operation> {
         if event.kind == EventKind::Invoke {
             open.insert(event.process, operations.len());
             operations.push(Operation {
+                index: event.index,
                 process: event.process,
-                value: event.value,
+                f: event.f.clone(),
+                value: event.value.clone(),
+                returned: Value::Null,
                 invoked: event.time,
                 completed: None,
                 outcome: Outcome::Unknown("the history ends before it does".into()),
             });
         } else if let Some(at) = open.remove(&event.process) {
             let why = event.error.clone().unwrap_or_default();
-            operations[at].completed = Some(event.time);
-            operations[at].outcome = match event.kind {
+            let operation = &mut operations[at];
+            operation.completed = Some(event.time);
+            operation.returned = event.value.clone();
+            operation.outcome = match event.kind {
                 EventKind::Ok => Outcome::Ok,
                 EventKind::Fail => Outcome::Fail(why),
                 EventKind::Info | EventKind::Invoke => Outcome::Unknown(why),
@@ -105,7 +124,7 @@ mod tests {
     use super::*;
 
     fn event(index: u64, process: u32, kind: EventKind, value: u64) -> Event {
-        Event { index, time: index * 10, process, kind, f: "insert".into(), value, error: None }
+        Event { index, time: index * 10, process, kind, f: "add".into(), value: value.into(), error: None }
     }
 
     #[test]
@@ -119,14 +138,14 @@ mod tests {
         ];
         let operations = operations(&events);
         assert_eq!(
-            operations.iter().map(|o| (o.value, o.is_ok(), o.completed)).collect::<Vec<_>>(),
-            vec![(7, true, Some(20)), (8, false, Some(40)), (9, false, None)]
+            operations.iter().map(|o| (o.number(), o.is_ok(), o.completed)).collect::<Vec<_>>(),
+            vec![(Some(7), true, Some(20)), (Some(8), false, Some(40)), (Some(9), false, None)]
         );
     }
 
     #[test]
     fn a_line_reads_as_jepsens() {
         let line = serde_json::to_string(&event(3, 1, EventKind::Info, 9)).unwrap();
-        assert_eq!(line, r#"{"index":3,"time":30,"process":1,"type":"info","f":"insert","value":9}"#);
+        assert_eq!(line, r#"{"index":3,"time":30,"process":1,"type":"info","f":"add","value":9}"#);
     }
 }

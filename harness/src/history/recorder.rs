@@ -1,22 +1,27 @@
 //! Records events from many clients and streams them to disk.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::File,
-    io::{BufWriter, Write as _},
+    io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use serde_json::Value;
+
 use super::{Event, EventKind, Operation, Outcome, operations};
 
-/// Events a history holds at most; a workload that exceeds it is misconfigured, and its clients stop being recorded with a note.
-const EVENTS_MAX: usize = 4_000_000;
+/// Events kept in memory beside the file; a longer history is read back from its file when it is asked for.
+const KEPT_MAX: usize = 200_000;
+/// Events that a history without a file holds at most: nothing could give the rest back.
+const UNFILED_MAX: usize = 4_000_000;
 
-/// A history could not be written.
+/// A history could not be written or read back.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write the history {}: {source}; is the disk full?", path.display())]
+#[error("failed to keep the history {}: {source}; is the disk full?", path.display())]
 pub struct HistoryError {
     /// The file.
     pub path: PathBuf,
@@ -33,7 +38,10 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct Shared {
-    events: Vec<Event>,
+    /// How many events there were.
+    count: u64,
+    /// All of them, or none any more when there is a file and they became too many.
+    kept: Option<Vec<Event>>,
     /// When each process began the operation that it is at.
     open: HashMap<u32, u64>,
     /// The latest beginning of an operation that was acknowledged.
@@ -55,10 +63,8 @@ impl Recorder {
                 Some((path.to_owned(), BufWriter::new(file)))
             }
         };
-        Ok(Self {
-            origin,
-            shared: Arc::new(Mutex::new(Shared { events: Vec::new(), open: HashMap::new(), acknowledged: None, file, failed: None })),
-        })
+        let shared = Shared { count: 0, kept: Some(Vec::new()), open: HashMap::new(), acknowledged: None, file, failed: None };
+        Ok(Self { origin, shared: Arc::new(Mutex::new(shared)) })
     }
 
     /// The zero of its times.
@@ -72,27 +78,28 @@ impl Recorder {
     }
 
     /// Notes that an operation begins.
-    pub fn invoke(&self, process: u32, f: &str, value: u64) {
-        self.append(process, EventKind::Invoke, f, value, None);
+    pub fn invoke(&self, process: u32, f: &'static str, value: &Value) {
+        self.append(process, EventKind::Invoke, f, value.clone(), None);
     }
 
-    /// Notes how it ended.
-    pub fn complete(&self, process: u32, f: &str, value: u64, outcome: &Outcome) {
+    /// Notes how it ended, and with which value (for a read: what was read).
+    pub fn complete(&self, process: u32, f: &'static str, value: &Value, outcome: &Outcome) {
         let (kind, error) = match outcome {
             Outcome::Ok => (EventKind::Ok, None),
             Outcome::Fail(why) => (EventKind::Fail, Some(why.clone())),
             Outcome::Unknown(why) => (EventKind::Info, Some(why.clone())),
         };
-        self.append(process, kind, f, value, error);
+        self.append(process, kind, f, value.clone(), error);
     }
 
-    fn append(&self, process: u32, kind: EventKind, f: &str, value: u64, error: Option<String>) {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, process: u32, kind: EventKind, f: &'static str, value: Value, error: Option<String>) {
         // The time is taken under the lock: positions and times never disagree.
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.events.len() >= EVENTS_MAX {
-            return;
-        }
-        let event = Event { index: shared.events.len() as u64, time: self.now(), process, kind, f: f.to_owned(), value, error };
+        let mut shared = self.lock();
+        let event = Event { index: shared.count, time: self.now(), process, kind, f: Cow::Borrowed(f), value, error };
         if let Some((path, file)) = &mut shared.file {
             let written = serde_json::to_writer(&mut *file, &event).map_err(std::io::Error::from).and_then(|()| file.write_all(b"\n"));
             if let Err(source) = written {
@@ -112,22 +119,40 @@ impl Recorder {
                 shared.open.remove(&process);
             }
         }
-        shared.events.push(event);
+        shared.count += 1;
+        shared.keep(event);
     }
 
     /// Whether an operation that began at `since` (nanoseconds) or later was acknowledged: cheap enough to be asked often.
     pub fn has_acknowledged_since(&self, since: u64) -> bool {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).acknowledged.is_some_and(|begun| begun >= since)
+        self.lock().acknowledged.is_some_and(|begun| begun >= since)
     }
 
     /// All events so far.
-    pub fn events(&self) -> Vec<Event> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).events.clone()
+    ///
+    /// # Errors
+    /// [`HistoryError`] when a long history cannot be read back from its file.
+    pub fn events(&self) -> Result<Vec<Event>, HistoryError> {
+        let mut shared = self.lock();
+        if let Some(events) = &shared.kept {
+            return Ok(events.clone());
+        }
+        shared.flush()?;
+        let Some((path, _writer)) = &shared.file else { return Ok(Vec::new()) };
+        let path = path.clone();
+        drop(shared);
+        read_back(&path).map_err(|source| HistoryError { path, source })
     }
 
     /// All operations so far.
-    pub fn operations(&self) -> Vec<Operation> {
-        operations(&self.shared.lock().unwrap_or_else(PoisonError::into_inner).events)
+    ///
+    /// # Errors
+    /// As [`Recorder::events`].
+    pub fn operations(&self) -> Result<Vec<Operation>, HistoryError> {
+        if let Some(events) = &self.lock().kept {
+            return Ok(operations(events));
+        }
+        Ok(operations(&self.events()?))
     }
 
     /// Writes what is still buffered.
@@ -135,15 +160,37 @@ impl Recorder {
     /// # Errors
     /// The first [`HistoryError`] of any line.
     pub fn flush(&self) -> Result<(), HistoryError> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = shared.failed.take() {
+        self.lock().flush()
+    }
+}
+
+impl Shared {
+    fn keep(&mut self, event: Event) {
+        let limit = if self.file.is_some() { KEPT_MAX } else { UNFILED_MAX };
+        match &mut self.kept {
+            Some(events) if events.len() < limit => events.push(event),
+            Some(_) if self.file.is_some() => self.kept = None,
+            Some(_) => {
+                let source = std::io::Error::other(format!("more than {UNFILED_MAX} events, and no file to put them in"));
+                self.failed.get_or_insert(HistoryError { path: PathBuf::from("in memory"), source });
+            }
+            None => {}
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), HistoryError> {
+        if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        if let Some((path, file)) = &mut shared.file {
+        if let Some((path, file)) = &mut self.file {
             file.flush().map_err(|source| HistoryError { path: path.clone(), source })?;
         }
         Ok(())
     }
+}
+
+fn read_back(path: &Path) -> std::io::Result<Vec<Event>> {
+    BufReader::new(File::open(path)?).lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
 #[cfg(test)]
@@ -155,13 +202,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("h.jsonl");
         let recorder = Recorder::new(Instant::now(), Some(&path)).unwrap();
-        recorder.invoke(0, "insert", 1);
-        recorder.complete(0, "insert", 1, &Outcome::Unknown("time-out".into()));
+        recorder.invoke(0, "add", &1.into());
+        recorder.complete(0, "add", &1.into(), &Outcome::Unknown("time-out".into()));
         recorder.flush().unwrap();
         assert!(!recorder.has_acknowledged_since(0));
-        let text = std::fs::read_to_string(&path).unwrap();
-        let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(events, recorder.events());
-        assert_eq!(recorder.operations()[0].outcome, Outcome::Unknown("time-out".into()));
+        assert_eq!(read_back(&path).unwrap(), recorder.events().unwrap());
+        assert_eq!(recorder.operations().unwrap()[0].outcome, Outcome::Unknown("time-out".into()));
+    }
+
+    #[test]
+    fn a_long_history_is_whole_although_memory_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = Recorder::new(Instant::now(), Some(&folder.path().join("h.jsonl"))).unwrap();
+        let operations = KEPT_MAX as u64 / 2 + 10;
+        for value in 0..operations {
+            recorder.invoke(0, "add", &value.into());
+            recorder.complete(0, "add", &value.into(), &Outcome::Ok);
+        }
+        assert!(recorder.lock().kept.is_none());
+        let read = recorder.operations().unwrap();
+        assert_eq!(read.len() as u64, operations);
+        assert_eq!(read.last().and_then(Operation::number), Some(operations - 1));
     }
 }

@@ -1,7 +1,11 @@
-//! Load: acknowledged inserts in a closed loop for durability, domain queries in an open loop for latency.
+//! Load: histories of operations for checkers, domain queries in an open loop for latency.
 
-mod inserts;
+mod adds;
+mod client;
 mod open_loop;
+mod running;
 
-pub use inserts::{InsertClient, InsertPlan, Inserts};
+pub use adds::{Adder, Adds, InsertClient};
+pub use client::{Client, Completion, Generator, Invocation};
 pub use open_loop::{LoadPlan, LoadResult, QueryClient, open_loop};
+pub use running::{Pace, Rhythm, Running};

@@ -8,7 +8,7 @@ use super::{ContentRow, Measured, Objective, ProbeMatrix, Verdict};
 /// The evidence of one scenario.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScenarioEvidence {
-    /// Id, `pillar/database`, for example `ha/postgres`.
+    /// Id, `pillar/database` or `pillar/database/case`, for example `ha/postgres/primary-killed`.
     pub scenario: String,
     /// One line for people.
     pub title: String,
@@ -62,6 +62,9 @@ pub struct ScenarioEvidence {
     /// Path of the history (JSON lines) in the bundle.
     #[serde(default)]
     pub history_file: Option<String>,
+    /// What checkers say of the histories beside the main one.
+    #[serde(default)]
+    pub checks: Vec<CheckEvidence>,
     /// The lines of the nodes' logs that matter.
     #[serde(default)]
     pub log_excerpts: Vec<LogExcerpt>,
@@ -71,6 +74,36 @@ pub struct ScenarioEvidence {
     /// Contents before and after, for scenarios that restore a backup.
     #[serde(default)]
     pub contents: Vec<ContentRow>,
+}
+
+/// A checker's answer about one history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckEvidence {
+    /// The load whose history it is, for example `register`.
+    pub name: String,
+    /// The model that it was compared with, for example `cas-register`.
+    pub model: String,
+    /// How many operations were decided from.
+    pub operations: u64,
+    /// The answer.
+    pub outcome: CheckOutcome,
+    /// What is wrong, or why it could not be decided; empty when it holds.
+    #[serde(default)]
+    pub detail: String,
+    /// Path of the history (JSON lines) in the bundle.
+    pub history_file: String,
+}
+
+/// The answer of a checker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckOutcome {
+    /// The model allows the history.
+    Holds,
+    /// The model does not allow it.
+    Violated,
+    /// Nobody knows.
+    Undecided,
 }
 
 /// Something that a checker found.

@@ -18,6 +18,8 @@ pub struct Config {
     profile: Option<String>,
     /// Scenarios at the same time.
     pub jobs: Option<u16>,
+    /// Seconds of sustained operation on the survivors of a fault.
+    pub sustain_s: Option<u64>,
     /// The user's own images, by name in the catalogue.
     #[serde(default)]
     images: BTreeMap<String, String>,

@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use dora_harness::{
@@ -23,6 +24,8 @@ use time::OffsetDateTime;
 
 use super::{ConformArgs, RUNS, config::Config, error::CliError, progress::Progress};
 
+/// Sustained operation on the survivors of a fault, unless the user says otherwise.
+const SUSTAIN_S: u64 = 60;
 /// Lines of each node's log that the bundle keeps.
 const LOG_LINES: usize = 2_000;
 
@@ -52,6 +55,7 @@ pub async fn conform(args: ConformArgs, config: &Config) -> Result<ExitCode, Cli
         histories,
         seed: args.seed,
         jobs: usize::from(args.jobs.or(config.jobs).unwrap_or(8)),
+        sustain: Duration::from_secs(args.sustain.or(config.sustain_s).unwrap_or(SUSTAIN_S)),
         progress: Arc::new(move |event| builds.build(event)),
     };
     let catalogue = dora_fixtures::catalogue::Catalogue::load();
@@ -192,9 +196,9 @@ pub fn layout() -> Layout {
 /// Lists the scenarios.
 pub fn list() -> Result<ExitCode, CliError> {
     for scenario in select(&[])? {
-        println!("{:<22} {}  [{}]", scenario.id, scenario.title, scenario.clauses.join(", "));
+        println!("{:<36} {}  [{}]", scenario.id, scenario.title, scenario.clauses.join(", "));
         for sabotage in scenario.sabotages {
-            println!("{:<22}   --sabotage {}: {} → {}", "", sabotage.id, sabotage.what, sabotage.expects);
+            println!("{:<36}   --sabotage {}: {} → {}", "", sabotage.id, sabotage.what, sabotage.expects);
         }
     }
     Ok(ExitCode::SUCCESS)

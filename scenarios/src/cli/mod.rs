@@ -77,6 +77,9 @@ struct ConformArgs {
     /// Scenarios at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
+    /// How long sustained operation on the survivors of a fault is shown (default: 60)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    sustain: Option<u64>,
     /// Leave the platform running afterwards
     #[arg(long)]
     keep: bool,

@@ -12,6 +12,7 @@ use dora_harness::{
         Cluster as _,
         influxdb::{Consistency, Influx, InfluxClient, InfluxError, PORT},
     },
+    fault::Kill,
     history::Outcome,
     patience::within,
     topology::Node,
@@ -19,7 +20,7 @@ use dora_harness::{
 };
 use tokio::time::Instant;
 
-use super::{HaTarget, Victim, node_killed};
+use super::{Course, HaTarget, Strike, is_hit, outage};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 /// The inserted values go to a database of their own.
@@ -34,7 +35,7 @@ const HANDOFF_OFF: &str = "hinted-handoff-off";
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "ha/influxdb",
+    id: "ha/influxdb/data-node-killed",
     title: "InfluxDB's cluster survives the loss of a node",
     pillar: Pillar::Ha,
     database: Database::Influxdb,
@@ -63,7 +64,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let influx =
         trial.platform().influxdb.cluster.get().await.ok_or_else(|| ScenarioError::Missing("no InfluxDB cluster was started".into()))?;
-    node_killed(trial, &Survivors { influx, set: Mutex::new(String::new()) }).await
+    outage(trial, &Survivors { influx, set: Mutex::new(String::new()) }, Course::returns()).await
 }
 
 struct Survivors {
@@ -86,8 +87,8 @@ impl Survivors {
         self.influx.nodes().pop().ok_or_else(|| ScenarioError::Missing("the InfluxDB cluster has no nodes".into()))
     }
 
-    fn survivors(&self, victim: &Node) -> Vec<Node> {
-        self.influx.nodes().into_iter().filter(|node| node.name() != victim.name()).collect()
+    fn survivors(&self, hit: &[Node]) -> Vec<Node> {
+        self.influx.nodes().into_iter().filter(|node| !is_hit(hit, node)).collect()
     }
 
     /// The set as one node holds it.
@@ -100,7 +101,7 @@ impl Survivors {
 
     async fn switch_handoff(&self, from: &str, to: &str) -> Result<(), ScenarioError> {
         let section = |enabled: &str| format!("enabled = {enabled}\n  dir = \"/dora/data/hh\"");
-        for node in self.survivors(&self.doomed()?) {
+        for node in self.survivors(&[self.doomed()?]) {
             node.edit_file("/dora/config/influxdb.toml", &section(from), &section(to)).await?;
             // One after the other: the meta nodes keep their majority.
             node.stop(STOP_GRACE).await?;
@@ -137,14 +138,15 @@ impl HaTarget for Survivors {
         Ok(clients)
     }
 
-    async fn victim(&self) -> Result<Victim, ScenarioError> {
+    async fn strike(&self) -> Result<Strike, ScenarioError> {
         let node = self.doomed()?;
-        Ok(Victim { role: self.influx.form().role().to_owned(), node, port: PORT })
+        let fault = Box::new(Kill::new(node.clone(), self.influx.form().role(), PORT));
+        Ok(Strike { fault, hit: vec![node] })
     }
 
-    async fn has_noticed(&self, victim: &Victim) -> Result<(), String> {
+    async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
         // The platform's own word: a survivor keeps writes for a node that it cannot reach.
-        for node in self.survivors(&victim.node) {
+        for node in self.survivors(hit) {
             let waiting = self.influx.waiting_hints(&node).await.map_err(|error| error.to_string())?;
             if !waiting.is_empty() {
                 return Ok(());
@@ -153,7 +155,7 @@ impl HaTarget for Survivors {
         Err("no survivor keeps writes for another node".into())
     }
 
-    async fn is_redundant(&self, _victim: &Victim) -> Result<(), String> {
+    async fn is_redundant(&self, _hit: &[Node]) -> Result<(), String> {
         dora_harness::platform::all_healthy(&self.influx.health().await)
     }
 

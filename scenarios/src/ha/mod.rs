@@ -1,6 +1,9 @@
-//! High availability: the node that matters is killed under a running write load.
+//! High availability: a cluster is struck under a running write load, and histories say what became of it.
 
+mod course;
 mod driver;
+mod judge;
+mod load;
 mod target;
 
 pub mod influxdb;
@@ -9,5 +12,8 @@ pub mod neo4j;
 pub mod postgres;
 pub mod redis;
 
-pub use driver::node_killed;
-pub use target::{HaTarget, Victim};
+pub use course::{Course, Service};
+pub use driver::outage;
+pub use judge::report;
+use target::is_hit;
+pub use target::{CheckedLoad, HaTarget, Judge, Strike};

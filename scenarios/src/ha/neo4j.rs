@@ -8,6 +8,7 @@ use dora_harness::{
         Cluster as _,
         neo4j::{BOLT, CausalCluster, Dialect, GraphClient, GraphError, LEADER},
     },
+    fault::Kill,
     history::Outcome,
     patience::within,
     platform::{Platform, all_healthy},
@@ -17,7 +18,7 @@ use dora_harness::{
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-use super::{HaTarget, Victim, node_killed};
+use super::{Course, HaTarget, Strike, is_hit, outage};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError};
 
 const FOLLOWER_DOWN: &str = "follower-already-down";
@@ -30,7 +31,7 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(90);
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "ha/neo4j",
+    id: "ha/neo4j/leader-killed",
     title: "Neo4j: the leader of the cluster is killed",
     pillar: Pillar::Ha,
     database: Database::Neo4j,
@@ -54,7 +55,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
         what: "one follower is stopped before, so that the leader's death leaves no majority",
         expects: "recovery-too-late",
     }],
-    run: |trial| Box::pin(async move { node_killed(trial, &Target::of(trial.platform()).await?).await }),
+    run: |trial| Box::pin(async move { outage(trial, &Target::of(trial.platform()).await?, Course::returns()).await }),
 }];
 
 struct Target {
@@ -108,12 +109,14 @@ impl HaTarget for Target {
         Ok((0..count).map(client).collect())
     }
 
-    async fn victim(&self) -> Result<Victim, ScenarioError> {
-        Ok(Victim { node: self.leader().await?, role: "leader".into(), port: BOLT })
+    async fn strike(&self) -> Result<Strike, ScenarioError> {
+        let node = self.leader().await?;
+        let fault = Box::new(Kill::new(node.clone(), "leader", BOLT));
+        Ok(Strike { fault, hit: vec![node] })
     }
 
-    async fn has_noticed(&self, victim: &Victim) -> Result<(), String> {
-        let survivors: Vec<&Node> = self.cluster.cores().iter().filter(|core| core.name() != victim.node.name()).collect();
+    async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
+        let survivors: Vec<&Node> = self.cluster.cores().iter().filter(|core| !is_hit(hit, core)).collect();
         let roles = join_all(survivors.iter().map(|core| self.cluster.role(core))).await;
         if roles.iter().any(|role| role.as_deref().is_ok_and(|role| role == LEADER)) {
             return Ok(());
@@ -121,7 +124,7 @@ impl HaTarget for Target {
         Err("no survivor says that it leads".into())
     }
 
-    async fn is_redundant(&self, _victim: &Victim) -> Result<(), String> {
+    async fn is_redundant(&self, _hit: &[Node]) -> Result<(), String> {
         self.healthy().await?;
         let leader = self.cluster.leader().await.map_err(|error| error.to_string())?;
         // Inserts go on meanwhile: the others must have what the leader had when it was asked first.

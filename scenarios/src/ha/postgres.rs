@@ -9,16 +9,18 @@ use dora_harness::{
         Cluster as _,
         postgres::{AccessError, Login, POOLER_PORT, PostgresCluster, SERVER_PORT, connect},
     },
+    fault::Kill,
     history::Outcome,
     patience::within,
     platform::all_healthy,
+    topology::Node,
     workload::InsertClient,
 };
 use dora_reports::evidence::Finding;
 use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
 
-use super::{HaTarget, Victim, driver};
+use super::{Course, HaTarget, Strike, is_hit, outage};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 /// Nobody takes over.
@@ -28,7 +30,7 @@ const FROZEN_FOR: Duration = Duration::from_mins(1);
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "ha/postgres",
+    id: "ha/postgres/primary-killed",
     title: "PostgreSQL: the primary is killed under load",
     pillar: Pillar::Ha,
     database: Database::Postgres,
@@ -58,7 +60,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
         Box::pin(async move {
             let missing = || ScenarioError::Missing("there is no PostgreSQL cluster".to_owned());
             let cluster = trial.platform().postgres.cluster().await.ok_or_else(missing)?;
-            driver::node_killed(trial, &PostgresHa { cluster }).await
+            outage(trial, &PostgresHa { cluster }, Course::returns()).await
         })
     },
 }];
@@ -118,18 +120,19 @@ impl HaTarget for PostgresHa {
         Ok((0..count).map(|_| Box::new(Inserter { login: login.clone(), statement, connection: None }) as Box<dyn InsertClient>).collect())
     }
 
-    async fn victim(&self) -> Result<Victim, ScenarioError> {
+    async fn strike(&self) -> Result<Strike, ScenarioError> {
         let node = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
-        Ok(Victim { node, role: "primary".to_owned(), port: SERVER_PORT })
+        let fault = Box::new(Kill::new(node.clone(), "primary", SERVER_PORT));
+        Ok(Strike { fault, hit: vec![node] })
     }
 
-    async fn has_noticed(&self, victim: &Victim) -> Result<(), String> {
-        let survivors = self.cluster.servers().iter().filter(|server| server.name() != victim.node.name());
+    async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
+        let survivors = self.cluster.servers().iter().filter(|server| !is_hit(hit, server));
         let mut last = "no survivor".to_owned();
         for survivor in survivors {
             match self.cluster.patroni_view(survivor).await {
                 Ok(view) => match view.iter().find(|member| member.role == "leader" && member.state == "running") {
-                    Some(leader) if leader.name != victim.node.name() => return Ok(()),
+                    Some(leader) if hit.iter().all(|node| node.name() != leader.name) => return Ok(()),
                     _ => last = format!("{} knows no other leader", survivor.name()),
                 },
                 Err(error) => last = error,
@@ -138,7 +141,7 @@ impl HaTarget for PostgresHa {
         Err(last)
     }
 
-    async fn is_redundant(&self, _victim: &Victim) -> Result<(), String> {
+    async fn is_redundant(&self, _hit: &[Node]) -> Result<(), String> {
         all_healthy(&self.cluster.health().await)
     }
 
@@ -147,7 +150,7 @@ impl HaTarget for PostgresHa {
         self.values_on(&self.cluster.application_login(primary.socket(SERVER_PORT))).await
     }
 
-    async fn check_further(&self, trial: &Trial, victim: &Victim) -> Result<(), ScenarioError> {
+    async fn check_further(&self, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
         let primary = match self.cluster.primary().await {
             Ok(primary) => primary,
             Err(reason) if reason.contains("both primary") => {
@@ -158,15 +161,16 @@ impl HaTarget for PostgresHa {
         };
         let expected: BTreeSet<u64> =
             self.values_on(&self.cluster.application_login(primary.socket(SERVER_PORT))).await?.into_iter().collect();
-        let returned = self.cluster.application_login(victim.node.socket(SERVER_PORT));
+        let Some(victim) = hit.first() else { return Ok(()) };
+        let returned = self.cluster.application_login(victim.socket(SERVER_PORT));
         let equal = within("the returned node's rows", CATCH_UP_LIMIT, Duration::from_millis(250), || async {
             let held: BTreeSet<u64> = self.values_on(&returned).await.map_err(|error| error.to_string())?.into_iter().collect();
             if held == expected { Ok(()) } else { Err(format!("{} of {} values", held.len(), expected.len())) }
         });
         match equal.await {
-            Ok(()) => trial.note("role", format!("{} holds all {} values itself", victim.node.name(), expected.len())),
+            Ok(()) => trial.note("role", format!("{} holds all {} values itself", victim.name(), expected.len())),
             Err(deadline) => {
-                trial.find(Finding::violation("returned-node-incomplete", format!("{} holds {}", victim.node.name(), deadline.last)));
+                trial.find(Finding::violation("returned-node-incomplete", format!("{} holds {}", victim.name(), deadline.last)));
             }
         }
         Ok(())

@@ -8,14 +8,16 @@ use dora_harness::{
         Cluster as _,
         redis::{Account, PORT, Replicated, ask, connection_limits},
     },
+    fault::Kill,
     history::Outcome,
     patience::within,
     platform::all_healthy,
+    topology::Node,
     workload::InsertClient,
 };
 use redis::{ErrorKind, RedisError, aio::MultiplexedConnection, sentinel::SentinelClient};
 
-use super::{HaTarget, Victim, node_killed};
+use super::{Course, HaTarget, Strike, outage};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 /// The list that the clients append to: a value that was written twice shows twice.
@@ -27,7 +29,7 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(60);
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "ha/redis",
+    id: "ha/redis/master-killed",
     title: "Redis: Sentinel promotes a replica when the master is killed",
     pillar: Pillar::Ha,
     database: Database::Redis,
@@ -52,7 +54,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
         what: "every Sentinel wants four Sentinels to agree that the master is down, and there are three",
         expects: "recovery-too-late",
     }],
-    run: |trial| Box::pin(async move { node_killed(trial, &Target::of(trial).await?).await }),
+    run: |trial| Box::pin(async move { outage(trial, &Target::of(trial).await?, Course::returns()).await }),
 }];
 
 struct Target {
@@ -91,16 +93,20 @@ impl HaTarget for Target {
             .collect()
     }
 
-    async fn victim(&self) -> Result<Victim, ScenarioError> {
+    async fn strike(&self) -> Result<Strike, ScenarioError> {
         let node = self.set.master().await.map_err(|error| ScenarioError::client("find the master", error))?;
-        Ok(Victim { node, role: "master".into(), port: PORT })
+        let fault = Box::new(Kill::new(node.clone(), "master", PORT));
+        Ok(Strike { fault, hit: vec![node] })
     }
 
-    async fn has_noticed(&self, victim: &Victim) -> Result<(), String> {
-        self.set.has_noticed_loss(victim.node.address()).await
+    async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
+        match hit.first() {
+            Some(node) => self.set.has_noticed_loss(node.address()).await,
+            None => Ok(()),
+        }
     }
 
-    async fn is_redundant(&self, _victim: &Victim) -> Result<(), String> {
+    async fn is_redundant(&self, _hit: &[Node]) -> Result<(), String> {
         all_healthy(&self.set.health().await)
     }
 

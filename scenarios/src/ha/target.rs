@@ -3,38 +3,75 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use dora_harness::{topology::Node, workload::InsertClient};
+use dora_harness::{
+    check::Checked,
+    fault::Fault,
+    history::Operation,
+    topology::Node,
+    workload::{Client, Generator, InsertClient, Pace},
+};
 
 use crate::{ScenarioError, Trial};
 
-/// The node that is killed.
-#[derive(Debug, Clone)]
-pub struct Victim {
-    /// The node.
-    pub node: Node,
-    /// Its role at this moment, such as `primary`.
-    pub role: String,
-    /// Its client port; whether it accepts connections confirms the fault.
-    pub port: u16,
+/// A fault that is aimed at this moment's roles.
+pub struct Strike {
+    /// What is broken.
+    pub fault: Box<dyn Fault>,
+    /// Whom it hits.
+    pub hit: Vec<Node>,
 }
 
-/// A cluster whose node is killed under load.
+/// Whether this node is one of those that were hit.
+pub(crate) fn is_hit(hit: &[Node], node: &Node) -> bool {
+    hit.iter().any(|struck| struck.name() == node.name())
+}
+
+/// Decides a load's history.
+pub type Judge = Box<dyn Fn(&[Operation]) -> Checked + Send + Sync>;
+
+/// A load beside the inserts, whose history a checker decides.
+pub struct CheckedLoad {
+    /// Its name, also in the name of its history's file.
+    pub name: &'static str,
+    /// Who carries it out.
+    pub clients: Vec<Box<dyn Client>>,
+    /// What they do.
+    pub generator: Box<dyn Generator>,
+    /// How fast.
+    pub pace: Pace,
+    /// What decides.
+    pub judge: Judge,
+}
+
+/// A cluster that is struck under load. One value is one scenario: it knows its fault.
 #[async_trait]
 pub trait HaTarget: Send + Sync {
     /// Makes an empty set to insert into.
     async fn prepare(&self) -> Result<(), ScenarioError>;
 
-    /// Clients that insert through the path of a real application; each has its own connection, none retries.
+    /// Clients that insert through the path of a real application; each has its own connection, none retries. The clocks are taken from
+    /// what they see.
     async fn clients(&self, count: usize) -> Result<Vec<Box<dyn InsertClient>>, ScenarioError>;
 
-    /// Who is killed: asked right before it happens.
-    async fn victim(&self) -> Result<Victim, ScenarioError>;
+    /// Further loads, each with the checker of its history. Called after [`HaTarget::prepare`].
+    async fn loads(&self) -> Result<Vec<CheckedLoad>, ScenarioError> {
+        Ok(Vec::new())
+    }
 
-    /// `Ok` once the platform itself knows that the victim is gone (another leader, a monitor's word); otherwise what it says.
-    async fn has_noticed(&self, victim: &Victim) -> Result<(), String>;
+    /// One prober for each node (by name): it writes to that node itself, past every router, all the time. Its answers
+    /// say `[node, epoch]`; see [`dora_harness::check::overlaps`]. Empty where the mode does not promise a single writable node.
+    async fn probers(&self) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+        Ok(Vec::new())
+    }
+
+    /// The fault: asked right before it is injected.
+    async fn strike(&self) -> Result<Strike, ScenarioError>;
+
+    /// `Ok` once the platform itself knows of the fault (another leader, a monitor's word); otherwise what it says.
+    async fn has_noticed(&self, hit: &[Node]) -> Result<(), String>;
 
     /// `Ok` once every node has its role again and every copy is complete; otherwise what is missing.
-    async fn is_redundant(&self, victim: &Victim) -> Result<(), String>;
+    async fn is_redundant(&self, hit: &[Node]) -> Result<(), String>;
 
     /// Every value in the set (with repetitions, if it has any), read at the strongest level that the database has.
     async fn present(&self) -> Result<Vec<u64>, ScenarioError>;
@@ -46,8 +83,14 @@ pub trait HaTarget: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Checks while the fault lasts, after service was judged: what only holds then (an old leader that refuses writes, reads on the
+    /// survivors).
+    async fn check_during(&self, _trial: &Trial, _hit: &[Node]) -> Result<(), ScenarioError> {
+        Ok(())
+    }
+
     /// Further checks after the set was read.
-    async fn check_further(&self, _trial: &Trial, _victim: &Victim) -> Result<(), ScenarioError> {
+    async fn check_further(&self, _trial: &Trial, _hit: &[Node]) -> Result<(), ScenarioError> {
         Ok(())
     }
 

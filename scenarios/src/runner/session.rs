@@ -64,6 +64,8 @@ pub struct SessionOptions {
     pub seed: u64,
     /// How many scenarios run at the same time.
     pub jobs: usize,
+    /// How long sustained operation on the survivors of a fault is shown.
+    pub sustain: Duration,
     /// Told what image builds do.
     pub progress: Arc<dyn Fn(BuildProgress) + Send + Sync>,
 }
@@ -102,7 +104,7 @@ impl Session {
         let dataset = Arc::new(Dataset::generate(Seed(options.seed), Size::Small));
         let peak_memory = Arc::new(AtomicU64::new(0));
         let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
-        let setting = Setting { ground, platform, dataset, histories: options.histories.clone(), origin };
+        let setting = Setting { ground, platform, dataset, histories: options.histories.clone(), origin, sustain: options.sustain };
         let lanes = Member::ALL.into_iter().map(|member| (member, AsyncMutex::new(()))).collect();
         let jobs = Semaphore::new(options.jobs.max(1));
         Ok(Self {
@@ -166,7 +168,7 @@ impl Session {
             .clauses
             .first()
             .and_then(|clause| self.catalogue.get(clause).ok())
-            .map(|clause| clause.objective_for(scenario.database.name()))
+            .map(|clause| clause.objective_for(scenario.case()))
             .unwrap_or_default();
         let trial = Trial::new(scenario, sabotage, promise, self.setting.clone());
         let outcome = self.carry_out(&trial).await;
@@ -190,7 +192,8 @@ impl Session {
                 "profile {profile} has one node of each database, so there is nothing to fail over to"
             )));
         }
-        let limit = stretched(scenario.deadline);
+        // The deadline is for everything else: how long operation is sustained is the user's choice.
+        let limit = stretched(scenario.deadline) + trial.sustain();
         timeout(limit, (scenario.run)(trial)).await.unwrap_or_else(|_elapsed| {
             Err(ScenarioError::client("end in time", format!("the scenario's deadline of {} s is over", limit.as_secs())))
         })

@@ -11,6 +11,7 @@ use dora_harness::{
         Cluster as _,
         mongodb::{MemberState, PORT, ReplicaSet, TRIALS, limited},
     },
+    fault::Kill,
     patience::within,
     platform::all_healthy,
     topology::Node,
@@ -23,7 +24,7 @@ use mongodb::{
 };
 
 use self::client::Inserter;
-use super::{HaTarget, Victim, node_killed};
+use super::{Course, HaTarget, Strike, is_hit, outage};
 use crate::{
     Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
     security::mongodb::{client_error, replica_set},
@@ -42,7 +43,7 @@ const DURABLE_ID: &str = "w1-asserted-durable";
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "ha/mongodb",
+    id: "ha/mongodb/primary-killed",
     title: "A replica set goes on when its primary is killed; an arbiter replaces a vote, not a copy",
     pillar: Pillar::Ha,
     database: Database::Mongodb,
@@ -70,7 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
             expects: "acknowledged-writes-lost",
         },
     ],
-    run: |trial| Box::pin(async move { node_killed(trial, &DataSet { set: replica_set(trial).await? }).await }),
+    run: |trial| Box::pin(async move { outage(trial, &DataSet { set: replica_set(trial).await? }, Course::returns()).await }),
 }];
 
 struct DataSet {
@@ -78,8 +79,8 @@ struct DataSet {
 }
 
 impl DataSet {
-    fn others(&self, victim: &Victim) -> Vec<Node> {
-        self.set.data_nodes().iter().filter(|node| node.name() != victim.node.name()).cloned().collect()
+    fn others(&self, hit: &[Node]) -> Vec<Node> {
+        self.set.data_nodes().iter().filter(|node| !is_hit(hit, node)).cloned().collect()
     }
 }
 
@@ -98,16 +99,17 @@ impl HaTarget for DataSet {
         (0..count).map(open).collect::<Result<_, _>>().map_err(client_error)
     }
 
-    async fn victim(&self) -> Result<Victim, ScenarioError> {
+    async fn strike(&self) -> Result<Strike, ScenarioError> {
         let node = self.set.primary().await.map_err(client_error)?;
-        Ok(Victim { node, role: MemberState::Primary.to_string(), port: PORT })
+        let fault = Box::new(Kill::new(node.clone(), MemberState::Primary.to_string(), PORT));
+        Ok(Strike { fault, hit: vec![node] })
     }
 
-    async fn has_noticed(&self, victim: &Victim) -> Result<(), String> {
-        self.set.primary_among(&self.others(victim)).await.map(|_node| ()).map_err(|error| error.to_string())
+    async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
+        self.set.primary_among(&self.others(hit)).await.map(|_node| ()).map_err(|error| error.to_string())
     }
 
-    async fn is_redundant(&self, _victim: &Victim) -> Result<(), String> {
+    async fn is_redundant(&self, _hit: &[Node]) -> Result<(), String> {
         all_healthy(&self.set.health().await)?;
         self.set.copied_everywhere(COPY_LIMIT).await.map_err(|error| error.to_string())
     }
@@ -128,7 +130,7 @@ impl HaTarget for DataSet {
             .collect()
     }
 
-    async fn check_further(&self, trial: &Trial, _victim: &Victim) -> Result<(), ScenarioError> {
+    async fn check_further(&self, trial: &Trial, _hit: &[Node]) -> Result<(), ScenarioError> {
         match trial.platform().mongodb.arbitrated.get().await {
             Some(set) => arbiter::shows_both(trial, &set).await,
             // Smaller profiles have no arbiter; the clause's first half stands for itself there.

@@ -1,0 +1,115 @@
+//! Were two nodes ever writable at the same time?
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::history::Operation;
+
+/// Two nodes that certainly were writable at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The node that was writable all along, as `node@epoch`.
+    pub holder: String,
+    /// From here (nanoseconds): its first write had been acknowledged.
+    pub from: u64,
+    /// Until here: its last acknowledged write had not begun.
+    pub until: u64,
+    /// The other node, as `node@epoch`.
+    pub intruder: String,
+    /// When its write began.
+    pub invoked: u64,
+    /// When that was acknowledged.
+    pub completed: u64,
+}
+
+/// Finds overlaps in a history of probes: operations whose value is `[node, …]`, and whose end says `[node, epoch]`, where the
+/// epoch (a timeline, a term) changes whenever a node becomes writable anew.
+///
+/// A probe takes effect somewhere between its beginning and its end, so a node is *certainly* writable in one epoch only from the end
+/// of its first acknowledged probe to the beginning of its last one: a probe that a pause stretches over a failover is no proof of
+/// anything. Another node's probe that lies wholly within that span is proof.
+pub fn overlaps(operations: &[Operation]) -> Vec<Overlap> {
+    let mut by_holder: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+    for operation in operations.iter().filter(|operation| operation.is_ok()) {
+        let (Some(completed), Some(holder)) = (operation.completed, holder(&operation.returned)) else { continue };
+        by_holder.entry(holder).or_default().push((operation.invoked, completed));
+    }
+    let mut found = Vec::new();
+    for (holder, probes) in &by_holder {
+        let from = probes.iter().map(|probe| probe.1).min().unwrap_or(u64::MAX);
+        let until = probes.iter().map(|probe| probe.0).max().unwrap_or(0);
+        for (intruder, others) in by_holder.iter().filter(|(other, _)| *other != holder) {
+            if let Some((invoked, completed)) = others.iter().find(|(invoked, completed)| from <= *invoked && *completed <= until) {
+                found.push(Overlap {
+                    holder: holder.clone(),
+                    from,
+                    until,
+                    intruder: intruder.clone(),
+                    invoked: *invoked,
+                    completed: *completed,
+                });
+            }
+        }
+    }
+    found
+}
+
+fn holder(value: &Value) -> Option<String> {
+    let node = value.get(0)?.as_str()?;
+    Some(format!("{node}@{}", value.get(1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::history::Outcome;
+
+    fn probe(node: &str, epoch: u64, invoked: u64, completed: u64, outcome: Outcome) -> Operation {
+        let value = json!([node, epoch]);
+        Operation {
+            index: 0,
+            process: 0,
+            f: "probe".into(),
+            value: value.clone(),
+            returned: value,
+            invoked,
+            completed: Some(completed),
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_handover_is_no_overlap() {
+        let history = [probe("a", 1, 0, 1, Outcome::Ok), probe("a", 1, 5, 6, Outcome::Ok), probe("b", 2, 7, 8, Outcome::Ok)];
+        assert_eq!(overlaps(&history), vec![]);
+    }
+
+    #[test]
+    fn going_there_and_back_is_no_overlap_because_the_epoch_moves_on() {
+        let history = [probe("a", 1, 0, 1, Outcome::Ok), probe("b", 2, 3, 4, Outcome::Ok), probe("a", 3, 5, 6, Outcome::Ok)];
+        assert_eq!(overlaps(&history), vec![]);
+    }
+
+    #[test]
+    fn an_answer_that_a_pause_held_back_proves_nothing() {
+        // Begun before the pause and answered after it, when another node had long been writable.
+        let history = [probe("a", 1, 0, 1, Outcome::Ok), probe("a", 1, 2, 50, Outcome::Ok), probe("b", 2, 30, 31, Outcome::Ok)];
+        assert_eq!(overlaps(&history), vec![]);
+    }
+
+    #[test]
+    fn an_old_primary_that_goes_on_is_found_with_its_witness() {
+        let history = [
+            probe("a", 1, 0, 1, Outcome::Ok),
+            probe("b", 2, 3, 4, Outcome::Ok),
+            probe("a", 1, 5, 6, Outcome::Ok),
+            probe("c", 3, 3, 4, Outcome::Fail("read only".into())),
+        ];
+        let found = overlaps(&history);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].holder.as_str(), found[0].intruder.as_str(), found[0].invoked), ("a@1", "b@2", 3));
+    }
+}

@@ -1,0 +1,185 @@
+//! From histories to findings.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use dora_harness::{
+    check::{Answer, Availability, Checked, durability, overlaps},
+    history::{Operation, Recorder},
+    patience::within,
+    topology::Node,
+};
+use dora_reports::evidence::{Clocks, Finding};
+
+use super::{HaTarget, load::Stopped};
+use crate::{ScenarioError, Trial};
+
+/// The finding of a service that is back too late.
+pub const RECOVERY_TOO_LATE: &str = "recovery-too-late";
+/// What is still under way when the load ends arrives within this time.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// The longest stall of a service that counts as carrying on; stalls of a second are usual on a shared machine.
+const SUSTAINED_GAP_MAX_MS: f64 = 5_000.0;
+/// Witness values that are shown.
+const WITNESS_MAX: usize = 10;
+
+/// Measures the outage; answers whether the first success came within the objective.
+pub fn recovery(trial: &Trial, seen: &Availability, rto: Duration, since: &str) -> bool {
+    let first = trial.measure("first_success", seen.first_success_ms, "ms");
+    trial.measure("objective_regained", seen.objective_regained_ms, "ms");
+    trial.measure("longest_gap", Some(seen.longest_gap_ms), "ms");
+    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
+    if first.met == Some(true) {
+        return true;
+    }
+    let message = match seen.first_success_ms {
+        Some(late) => format!("the first write was acknowledged {:.1} s after {since}, later than {:.0} s", late / 1e3, rto.as_secs_f64()),
+        None => format!("no write was acknowledged in time after {since}; {:.0} s are promised", rto.as_secs_f64()),
+    };
+    trial.find(Finding::violation(RECOVERY_TOO_LATE, message));
+    false
+}
+
+/// Measures a service that has to go on; answers whether it did.
+pub fn continuity(trial: &Trial, seen: &Availability, gap: Duration) -> bool {
+    let longest = trial.measure("longest_gap", Some(seen.longest_gap_ms), "ms");
+    trial.measure("first_success", seen.first_success_ms, "ms");
+    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
+    if longest.met == Some(true) && seen.first_success_ms.is_some() {
+        return true;
+    }
+    let message = format!("nothing was acknowledged for {:.1} s, longer than {:.0} s", seen.longest_gap_ms / 1e3, gap.as_secs_f64());
+    trial.find(Finding::violation("service-interrupted", message));
+    false
+}
+
+/// Measures a service that had to cease. `last_ms` is the end of the last acknowledged write, from the fault.
+pub fn ceased(trial: &Trial, last_ms: Option<f64>, detection_ms: Option<f64>) -> Clocks {
+    let last_ms = last_ms.unwrap_or(0.0);
+    if trial.measure("ceased_after", Some(last_ms), "ms").met != Some(true) {
+        let message = format!("a write was acknowledged {:.1} s into the fault, when nobody could promise to keep it", last_ms / 1e3);
+        trial.find(Finding::violation("acknowledged-without-quorum", message));
+    }
+    Clocks { detection_ms, ..Clocks::default() }
+}
+
+/// Whether the survivors carried on for the stated time.
+pub fn sustained(trial: &Trial, gap_ms: f64, lasted_s: f64) {
+    trial.measure("sustained_for", Some(lasted_s), "s");
+    trial.measure("sustained_gap", Some(gap_ms), "ms");
+    if gap_ms > SUSTAINED_GAP_MAX_MS {
+        let message = format!("after the failover nothing was acknowledged for {:.1} s", gap_ms / 1e3);
+        trial.find(Finding::violation("not-sustained", message));
+    }
+}
+
+/// Every node in its role, and every acknowledged value on every node that can be read on its own.
+pub async fn is_whole(target: &dyn HaTarget, hit: &[Node], recorder: &Recorder) -> Result<(), String> {
+    target.is_redundant(hit).await?;
+    let acknowledged = acknowledged(&recorder.operations().map_err(|error| error.to_string())?);
+    match target.incomplete(&acknowledged).await.map_err(|error| error.to_string())?.as_slice() {
+        [] => Ok(()),
+        [(node, missing), ..] => Err(format!("{} lacks {} acknowledged values", node.name(), missing.len())),
+    }
+}
+
+fn acknowledged(operations: &[Operation]) -> BTreeSet<u64> {
+    operations.iter().filter(|operation| operation.is_ok()).filter_map(Operation::number).collect()
+}
+
+/// After the load: does every node hold every acknowledged value itself?
+pub async fn copies(trial: &Trial, target: &dyn HaTarget, hit: &[Node], recorder: &Recorder) -> Result<(), ScenarioError> {
+    let all = acknowledged(&recorder.operations()?);
+    let settled = within("complete copies", SETTLE_LIMIT, Duration::from_millis(250), || async {
+        let incomplete = target.incomplete(&all).await.map_err(|error| error.to_string())?;
+        if incomplete.is_empty() { Ok(()) } else { Err("a copy is incomplete".to_owned()) }
+    });
+    if settled.await.is_ok() {
+        return Ok(());
+    }
+    for (node, missing) in target.incomplete(&all).await? {
+        let returned = hit.iter().any(|struck| struck.name() == node.name());
+        let id = if returned { "returned-node-incomplete" } else { "node-incomplete" };
+        let message = format!("{} does not hold {} acknowledged values itself", node.name(), missing.len());
+        trial.find(Finding::violation(id, message).with_witness(witness(&missing)));
+    }
+    Ok(())
+}
+
+fn witness(values: &[u64]) -> String {
+    format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
+}
+
+/// Is what was acknowledged there, once, and nothing that failed?
+pub async fn durability_of(trial: &Trial, target: &dyn HaTarget, recorder: &Recorder, lost_max: f64) -> Result<(), ScenarioError> {
+    let present = target.present().await?;
+    let operations = recorder.operations()?;
+    let result = durability(&operations, &present);
+    trial.operations(&operations, &result);
+    let lost = trial.measure("acknowledged_lost", Some(result.lost.len() as f64), "operations");
+    if lost.met == Some(false) {
+        trial.find(
+            Finding::violation("acknowledged-writes-lost", format!("{} acknowledged writes are not there", result.lost.len()))
+                .with_witness(witness(&result.lost)),
+        );
+    } else if !result.lost.is_empty() {
+        let message = format!("{} acknowledged writes are not there; the mode allows {lost_max}", result.lost.len());
+        trial.find(Finding::note("acknowledged-writes-lost-within-bound", message).with_witness(witness(&result.lost)));
+    }
+    if !result.phantom.is_empty() {
+        let message = format!("{} values are there although their insert failed or never was", result.phantom.len());
+        trial.find(Finding::violation("phantom-writes", message).with_witness(witness(&result.phantom)));
+    }
+    if !result.duplicated.is_empty() {
+        let message = format!("{} values are there more than once", result.duplicated.len());
+        trial.find(Finding::violation("duplicated-writes", message).with_witness(witness(&result.duplicated)));
+    }
+    if result.acknowledged == 0 {
+        trial.find(Finding::unconfirmed("no-load", "no insert was acknowledged at all, so nothing was tested"));
+    }
+    Ok(())
+}
+
+/// What the checkers say of the further loads, and the watch over who is writable.
+pub fn loads(trial: &Trial, loads: &Stopped) -> Result<(), ScenarioError> {
+    for load in &loads.checked {
+        let checked = (load.judge)(&load.recorder.operations()?);
+        report(trial, load.name, &load.file, &checked);
+    }
+    if let Some((recorder, file)) = &loads.watch {
+        writable(trial, &recorder.operations()?, file);
+    }
+    Ok(())
+}
+
+/// Puts a check into the evidence, and what it found among the findings.
+pub fn report(trial: &Trial, name: &str, file: &str, checked: &Checked) {
+    trial.checked(name, file, checked);
+    match &checked.answer {
+        Answer::Holds => {}
+        Answer::Violated { finding, message, witness } => {
+            trial.find(Finding::violation(*finding, format!("{name}: {message}")).with_witness(witness));
+        }
+        Answer::Unknown(why) => trial.find(Finding::unconfirmed("check-undecided", format!("{name} ({}): {why}", checked.model))),
+    }
+}
+
+/// Never two writable nodes, from the answers of probers on each of them.
+fn writable(trial: &Trial, operations: &[Operation], file: &str) {
+    let found = overlaps(operations);
+    let answered = operations.iter().filter(|operation| operation.is_ok()).count() as u64;
+    let answer = match found.first() {
+        None if answered == 0 => Answer::Unknown("no probe ever found a writable node, so the watch was blind".into()),
+        None => Answer::Holds,
+        Some(overlap) => Answer::Violated {
+            finding: "two-primaries",
+            message: format!("{} accepted a write while {} was writable", overlap.intruder, overlap.holder),
+            witness: format!(
+                "{} from {} ns until {} ns; {} wrote from {} ns to {} ns",
+                overlap.holder, overlap.from, overlap.until, overlap.intruder, overlap.invoked, overlap.completed
+            ),
+        },
+    };
+    let nodes = if found.is_empty() { 1.0 } else { 2.0 };
+    trial.measure("writable_primaries", (answered > 0).then_some(nodes), "nodes");
+    report(trial, "writable", file, &Checked { model: "exclusive-writer", operations: operations.len() as u64, answer });
+}
