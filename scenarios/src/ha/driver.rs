@@ -65,18 +65,18 @@ fn promise(trial: &Trial, course: Course) -> Goal {
     let redundancy_ms = promise.redundancy_ms_max.unwrap_or(120_000) as f64;
     let window_ms = promise.loss_window_ms_max.unwrap_or(0);
     let lost_max = promise.acknowledged_lost_max.unwrap_or_else(|| inserts_within(window_ms)) as f64;
-    let rto_s = rto_ms / 1e3;
+    let within_s = rto_ms / 1e3;
     let (writes, mut limits) = match course.service {
         Service::Returns => (
-            format!("writes are acknowledged again within {rto_s:.0} s, the fault still being there"),
+            format!("writes are acknowledged again within {within_s:.0} s, the fault still being there"),
             vec![NamedLimit::at_most("first_success", rto_ms, "ms")],
         ),
         Service::Continues => {
-            (format!("writes go on without a gap of more than {rto_s:.0} s"), vec![NamedLimit::at_most("longest_gap", rto_ms, "ms")])
+            (format!("writes go on without a gap of more than {within_s:.0} s"), vec![NamedLimit::at_most("longest_gap", rto_ms, "ms")])
         }
         Service::Ceases(within) => (
             format!(
-                "no write is acknowledged later than {:.0} s into the fault, and they are back within {rto_s:.0} s of its healing",
+                "no write is acknowledged later than {:.0} s into the fault, and they are back within {within_s:.0} s of its healing",
                 within.as_secs_f64()
             ),
             vec![NamedLimit::at_most("ceased_after", within.as_secs_f64() * 1e3, "ms"), NamedLimit::at_most("first_success", rto_ms, "ms")],
