@@ -14,6 +14,7 @@
 mod clause;
 mod content;
 mod objective;
+mod proof;
 mod run;
 mod scenario;
 mod topology;
@@ -22,6 +23,7 @@ mod verdict;
 pub use clause::ClauseEvidence;
 pub use content::{ContentRow, ProbeCell, ProbeMatrix, ProbeRow};
 pub use objective::{Limit, Measured, NamedLimit, Objective, Op};
+pub use proof::{ProofEvidence, ProofOutcome};
 pub use run::{Evidence, HostInfo, ImageUsed, RunInfo, SCHEMA_VERSION};
 pub use scenario::{
     CheckEvidence, CheckOutcome, Clocks, FaultEvidence, Finding, LogExcerpt, OperationCounts, Point, ScenarioEvidence, Series, Severity,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::evidence::{Evidence, ScenarioEvidence, Severity, Verdict};
+use crate::evidence::{Evidence, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
 use crate::{order, text};
 
 /// Renders the evidence as `JUnit` XML: a suite a pillar, a case a scenario.
@@ -24,6 +24,11 @@ pub fn render(evidence: &Evidence) -> Result<String, SerializeError> {
             suite.add_test_case(case);
             suites.push(suite);
         }
+    }
+    if !evidence.proofs.is_empty() {
+        let mut suite = TestSuite::new("proofs");
+        suite.add_test_cases(evidence.proofs.iter().map(proof));
+        suites.push(suite);
     }
     report.add_test_suites(suites);
     report.to_string()
@@ -45,6 +50,25 @@ fn case(scenario: &ScenarioEvidence) -> TestCase {
     let elapsed_s = ((scenario.finished_ms - scenario.started_ms) / 1_000.0).max(0.0);
     case.set_time(Duration::try_from_secs_f64(elapsed_s).unwrap_or_default());
     case.set_system_out(measures(scenario));
+    case
+}
+
+/// A planted defect that nobody noticed is a failure of the check; one that could not be tried is an error.
+fn proof(proof: &ProofEvidence) -> TestCase {
+    let non_success = |kind| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_type(proof.outcome.text());
+        status.set_message(proof.told.as_str());
+        status
+    };
+    let status = match proof.outcome {
+        ProofOutcome::Killed => TestCaseStatus::success(),
+        ProofOutcome::Survived => non_success(NonSuccessKind::Failure),
+        ProofOutcome::Undecided => non_success(NonSuccessKind::Error),
+    };
+    let mut case = TestCase::new(format!("{} turns red under {}", proof.scenario, proof.sabotage), status);
+    case.set_classname("dora.proofs");
+    case.set_time(Duration::try_from_secs_f64(proof.elapsed_ms / 1_000.0).unwrap_or_default());
     case
 }
 

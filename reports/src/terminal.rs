@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::evidence::{Evidence, Measured, ScenarioEvidence, Severity, Verdict};
+use crate::evidence::{Evidence, Measured, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
 use crate::{order, text};
 
 /// How the summary is laid out.
@@ -30,6 +30,7 @@ pub fn summary(evidence: &Evidence, layout: Layout, bundle: Option<&Path>) -> St
     let scenarios = order::reading_order(evidence);
     page.table(&scenarios);
     page.findings(&scenarios);
+    page.proofs(&evidence.proofs);
     page.counts(evidence);
     for problem in &evidence.run.problems {
         page.wrapped("", &format!("problem: {problem}"));
@@ -144,7 +145,7 @@ impl Page {
     /// Scenario, verdict, key measure, time; the measure gives way first and vanishes on a narrow terminal.
     fn table(&mut self, scenarios: &[&ScenarioEvidence]) {
         const VERDICT: usize = "✓ not satisfied".len() - "✓".len() + 1;
-        let name = scenarios.iter().map(|s| s.scenario.chars().count()).max().unwrap_or(0).clamp(8, 28);
+        let name = scenarios.iter().map(|s| s.scenario.chars().count()).max().unwrap_or(0).clamp(8, 44);
         let time = |s: &ScenarioEvidence| text::duration(s.finished_ms - s.started_ms);
         let time_width = scenarios.iter().map(|s| time(s).chars().count()).max().unwrap_or(0);
         // A name that is shortened is better than a line that wraps.
@@ -182,7 +183,40 @@ impl Page {
         }
     }
 
+    /// One line a planted defect, those first that nobody noticed; then how many were.
+    fn proofs(&mut self, proofs: &[ProofEvidence]) {
+        if proofs.is_empty() {
+            return;
+        }
+        let mut ordered: Vec<_> = proofs.iter().collect();
+        ordered.sort_by_key(|proof| (proof.outcome == ProofOutcome::Killed, &proof.scenario, &proof.sabotage));
+        let name = |proof: &ProofEvidence| format!("{} under {}", proof.scenario, proof.sabotage);
+        let width = ordered.iter().map(|proof| name(proof).chars().count()).max().unwrap_or(0).min(self.width.saturating_sub(12));
+        self.line("");
+        for proof in &ordered {
+            let colour = match proof.outcome {
+                ProofOutcome::Killed => Verdict::Satisfied,
+                ProofOutcome::Survived => Verdict::NotSatisfied,
+                ProofOutcome::Undecided => Verdict::Inconclusive,
+            };
+            let line = format!("{}  {}", fitted(&name(proof), width), self.paint(colour, proof.outcome.text()));
+            self.line(&line);
+            if proof.outcome != ProofOutcome::Killed {
+                self.wrapped("  ", &format!("expected `{}`; {}", proof.expects, proof.told));
+            }
+        }
+        let count = |outcome: ProofOutcome| proofs.iter().filter(|proof| proof.outcome == outcome).count();
+        let killed = count(ProofOutcome::Killed);
+        self.line("");
+        let (survived, undecided) = (count(ProofOutcome::Survived), count(ProofOutcome::Undecided));
+        let heading = text::plural(proofs.len(), "sabotage");
+        self.wrapped("", &format!("{heading}: {killed} killed, {survived} survived, {undecided} undecided"));
+    }
+
     fn counts(&mut self, evidence: &Evidence) {
+        if evidence.scenarios.is_empty() && !evidence.proofs.is_empty() {
+            return;
+        }
         self.line("");
         if evidence.scenarios.is_empty() {
             self.line("no scenario ended");

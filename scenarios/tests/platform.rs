@@ -1,6 +1,7 @@
 //! The scenarios as tests, and for each of their sabotages a test that it turns the scenario red for the stated reason.
 //!
-//! Goal: `cargo test` decides every clause that has a scenario, and proves that each of these checks can fail.
+//! Goal: `cargo test` decides every clause that has a scenario, and proves that these checks can fail. Proofs take longer than a
+//! test run may: each run tries the part whose turn it is today, `DORA_PROOFS=all` tries all, `DORA_PROOFS=2/7` a part.
 //! Method: one production platform for all; the trials of one database run one after the other, those of different databases
 //! side by side. `cargo test --test platform -- ha/redis` runs a part; `--list` lists the names.
 //! What it writes: a bundle below `target/dora`, as `dora conform` does, so that a red test can be looked at.
@@ -23,11 +24,11 @@ use dora_harness::{
 };
 use dora_reports::{
     BundleWriter,
-    evidence::{Severity, Verdict},
+    evidence::{ProofOutcome, Verdict},
 };
 use dora_scenarios::{
     Pillar, Sabotage, Scenario, all,
-    runner::{Session, SessionOptions, describe_images, describe_topology, new_evidence},
+    runner::{Part, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of, proofs_of},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
@@ -35,6 +36,8 @@ use tokio::runtime::Runtime;
 /// Enough for every database to have a trial under way and one waiting.
 const THREADS: usize = 12;
 
+/// Every proof is tried once within so many days of test runs; `DORA_PROOFS=all` or `just prove` tries them all.
+const PROOF_DAYS: usize = 4;
 /// Sustained operation in tests: enough to see that it does not break down again at once; `dora conform` shows a minute.
 const SUSTAIN: Duration = Duration::from_secs(8);
 
@@ -58,7 +61,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let runtime = Runtime::new().expect("a test process can start a runtime");
-    let names: Vec<(&'static Scenario, Option<&'static Sabotage>)> = in_order();
+    let part = match part() {
+        Ok(part) => part,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let names: Vec<(&'static Scenario, Option<&'static Sabotage>)> = in_order(part);
     let selected = |name: &str| {
         arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
     };
@@ -91,15 +101,21 @@ fn main() -> ExitCode {
 }
 
 /// A scenario's own trial before its proofs, the pillars in the order in which they use the cluster up.
-fn in_order() -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
+fn in_order(part: Part) -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
     let scenarios = all();
+    let proofs = part.select(proofs_of(&scenarios));
     let mut trials = Vec::new();
     for pillar in Pillar::ALL {
-        let of_pillar = || scenarios.iter().copied().filter(move |scenario| scenario.pillar == pillar);
-        trials.extend(of_pillar().map(|scenario| (scenario, None)));
-        trials.extend(of_pillar().flat_map(|scenario| scenario.sabotages.iter().map(move |sabotage| (scenario, Some(sabotage)))));
+        trials.extend(scenarios.iter().filter(|scenario| scenario.pillar == pillar).map(|scenario| (*scenario, None)));
+        trials.extend(proofs.iter().filter(|job| job.scenario.pillar == pillar).map(|job| (job.scenario, job.sabotage)));
     }
     trials
+}
+
+/// Which proofs are tried: all of them, a part, or by default the part whose turn it is today.
+fn part() -> Result<Part, String> {
+    let text = std::env::var("DORA_PROOFS").unwrap_or_else(|_| format!("today/{PROOF_DAYS}"));
+    text.parse().map_err(|error| format!("DORA_PROOFS: {error}"))
 }
 
 fn name_of(scenario: &Scenario, sabotage: Option<&Sabotage>) -> String {
@@ -173,9 +189,11 @@ impl Lab {
                 if verdict == Verdict::Satisfied { Ok(()) } else { Err(told.into()) }
             }
             Some(sabotage) => {
-                let noticed =
-                    evidence.findings.iter().any(|finding| finding.severity == Severity::Violation && finding.id == sabotage.expects);
-                if evidence.verdict == Verdict::NotSatisfied && noticed {
+                let proof = proof_of(&evidence, sabotage);
+                if let Some(bundle) = open.bundle.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    bundle.update(|evidence| evidence.proofs.push(proof.clone())).map_err(|error| error.to_string())?;
+                }
+                if proof.outcome == ProofOutcome::Killed {
                     Ok(())
                 } else {
                     Err(format!("must be not satisfied because of `{}`, but is {told}", sabotage.expects).into())

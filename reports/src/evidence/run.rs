@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{ClauseEvidence, ScenarioEvidence, TopologyEvidence, VerdictCounts};
+use super::{ClauseEvidence, ProofEvidence, ProofOutcome, ScenarioEvidence, TopologyEvidence, VerdictCounts};
 
 /// The version that this crate writes and the newest that it reads.
 ///
@@ -33,6 +33,9 @@ pub struct Evidence {
     /// The scenarios that ended so far, in the order in which they ended.
     #[serde(default)]
     pub scenarios: Vec<ScenarioEvidence>,
+    /// The planted defects that were tried, in the order in which they ended.
+    #[serde(default)]
+    pub proofs: Vec<ProofEvidence>,
 }
 
 /// Which run this is and how it was asked for.
@@ -108,6 +111,7 @@ impl Evidence {
             topology: TopologyEvidence::default(),
             clauses: Vec::new(),
             scenarios: Vec::new(),
+            proofs: Vec::new(),
         }
     }
 
@@ -121,6 +125,12 @@ impl Evidence {
     #[must_use]
     pub fn scenario_counts(&self) -> VerdictCounts {
         self.scenarios.iter().map(|scenario| scenario.verdict).collect()
+    }
+
+    /// How many planted defects had this outcome.
+    #[must_use]
+    pub fn proof_count(&self, outcome: ProofOutcome) -> usize {
+        self.proofs.iter().filter(|proof| proof.outcome == outcome).count()
     }
 
     /// How many clauses have which verdict.

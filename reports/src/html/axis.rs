@@ -21,7 +21,10 @@ impl Axis {
     pub(super) fn linear(values: impl Iterator<Item = f64>) -> Self {
         let max = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
         let step = round_step(max / 4.0);
-        Self::Linear { max: if max > 0.0 { (max / step).ceil() * step } else { 1.0 } }
+        let rounded = (max / step).ceil() * step;
+        // Next to the largest number there is no rounder one above.
+        let max = if rounded.is_finite() { rounded } else { max };
+        Self::Linear { max: if max > 0.0 { max } else { 1.0 } }
     }
 
     /// Exactly from zero to `max`: for time, which ends where it ends.
@@ -74,7 +77,8 @@ impl Axis {
 
 /// The smallest of 1, 2, 5 × 10ⁿ that is not below `raw`.
 fn round_step(raw: f64) -> f64 {
-    if !raw.is_finite() || raw <= 0.0 {
+    // Below the smallest normal number a power of ten rounds to nothing, and nothing can be stepped by.
+    if !raw.is_finite() || raw < f64::MIN_POSITIVE * 10.0 {
         return 1.0;
     }
     let power = 10_f64.powf(raw.log10().floor());
@@ -94,6 +98,12 @@ mod tests {
         assert_eq!(axis, Axis::Linear { max: 1_000.0 });
         let ticks: Vec<_> = axis.ticks(2).into_iter().map(|tick| tick.value).collect();
         assert_eq!(ticks, [0.0, 500.0, 1_000.0]);
+    }
+
+    #[test]
+    fn a_value_next_to_nothing_has_an_axis_all_the_same() {
+        let axis = Axis::linear([5e-324].into_iter());
+        assert!(axis.ticks(5).len() <= 6 && (0.0..=1.0).contains(&axis.at(5e-324)), "{axis:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use dora_reports::{
     Clocks, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts, Point, ScenarioEvidence, Series,
     TimelineEvent,
+    evidence::{CheckEvidence, CheckOutcome},
 };
 
 use super::{noise, scenario, strings};
@@ -23,6 +24,24 @@ fn postgres() -> ScenarioEvidence {
     let run = Failover { injected: 12.0, back: 16.21, healed: 30.0, end: 58.0, rate: 400.0, p50_ms: 3.1 };
     let mut s = failover("postgres", "HA-PG-3", "PostgreSQL: the primary is killed under write load", "pg1 (primary)", &run);
     s.method.insert(0, "the ledger table gets one row an operation, each with its own number".to_owned());
+    s.checks = vec![
+        CheckEvidence {
+            name: "register".to_owned(),
+            model: "cas-register".to_owned(),
+            operations: 4_312,
+            outcome: CheckOutcome::Holds,
+            detail: String::new(),
+            history_file: "histories/ha-postgres.register.jsonl".to_owned(),
+        },
+        CheckEvidence {
+            name: "ledger".to_owned(),
+            model: "list-append".to_owned(),
+            operations: 981,
+            outcome: CheckOutcome::Undecided,
+            detail: "the time limit of 60 s was reached".to_owned(),
+            history_file: "histories/ha-postgres.ledger.jsonl".to_owned(),
+        },
+    ];
     s.log_excerpts = vec![LogExcerpt {
         node: "pg2".to_owned(),
         lines: strings(&[

@@ -8,7 +8,10 @@ mod performance;
 mod security;
 mod topology;
 
-use dora_reports::{Evidence, HostInfo, RunInfo, ScenarioEvidence};
+use dora_reports::{
+    Evidence, HostInfo, RunInfo, ScenarioEvidence,
+    evidence::{ProofEvidence, ProofOutcome},
+};
 use time::macros::datetime;
 
 /// The evidence of a finished run.
@@ -50,7 +53,29 @@ pub fn sample() -> Evidence {
     scenarios.rotate_left(7);
     evidence.scenarios = scenarios;
     evidence.settle_clauses();
+    evidence.proofs = vec![
+        proof("ha/postgres", "patroni-frozen", "recovery-too-late", ProofOutcome::Killed, "no write was acknowledged within 40 s"),
+        proof(
+            "ha/redis",
+            "replicas-ignored",
+            "acknowledged-writes-lost",
+            ProofOutcome::Survived,
+            "satisfied, as if nothing had been planted",
+        ),
+    ];
     evidence
+}
+
+fn proof(scenario: &str, sabotage: &str, expects: &str, outcome: ProofOutcome, told: &str) -> ProofEvidence {
+    ProofEvidence {
+        scenario: scenario.to_owned(),
+        sabotage: sabotage.to_owned(),
+        what: "a defect that was planted on purpose".to_owned(),
+        expects: expects.to_owned(),
+        outcome,
+        told: told.to_owned(),
+        elapsed_ms: 48_200.0,
+    }
 }
 
 /// A scenario with the fields that all have; `took_ms` goes into `finished_ms` until the start is known.

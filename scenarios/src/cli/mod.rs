@@ -6,19 +6,22 @@ mod error;
 mod images;
 mod platform;
 mod progress;
+mod prove;
 mod report;
+mod run;
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use dora_harness::topology::{Member, Profile};
+use dora_scenarios::runner::Part;
 
 use self::{config::Config, error::CliError};
 
 /// Where runs leave their bundles, below the working directory.
 const RUNS: &str = "target/dora";
 
-const AFTER: &str = "Exit codes: 0 all satisfied (for `health`: every node has its role) · 1 a clause is not satisfied · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted";
+const AFTER: &str = "Exit codes: 0 all satisfied (for `health`: every node has its role; for `prove`: every defect was noticed) · 1 a clause is not satisfied, or a defect was not noticed · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted";
 
 /// Shows with evidence that a five-database platform survives failures, keeps data encrypted and can be restored.
 #[derive(Debug, Parser)]
@@ -35,6 +38,8 @@ struct Cli {
 enum Command {
     /// Start the platform, run the scenarios, write a report
     Conform(ConformArgs),
+    /// Run scenarios under planted defects: each defect has to be noticed
+    Prove(ProveArgs),
     /// List the scenarios with their clauses and sabotages
     List,
     /// Start the platform and leave it running
@@ -69,9 +74,7 @@ struct PlatformArgs {
 }
 
 #[derive(Debug, Args)]
-struct ConformArgs {
-    /// Parts of scenario ids, or clause ids; all scenarios without one
-    filters: Vec<String>,
+struct RunOptions {
     #[command(flatten)]
     platform: PlatformArgs,
     /// Scenarios at the same time
@@ -80,15 +83,34 @@ struct ConformArgs {
     /// How long sustained operation on the survivors of a fault is shown (default: 60)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     sustain: Option<u64>,
+    /// Seed of the domain data
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct ConformArgs {
+    /// Parts of scenario ids, or clause ids; all scenarios without one
+    filters: Vec<String>,
+    #[command(flatten)]
+    options: RunOptions,
     /// Leave the platform running afterwards
     #[arg(long)]
     keep: bool,
     /// Plant this defect (see `dora list`); the scenario must turn red
     #[arg(long, value_name = "ID")]
     sabotage: Option<String>,
-    /// Seed of the domain data
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct ProveArgs {
+    /// Parts of scenario ids, or clause ids; all scenarios without one
+    filters: Vec<String>,
+    #[command(flatten)]
+    options: RunOptions,
+    /// Only a part of them: 2/7, or today/7 for the one whose turn it is
+    #[arg(long, default_value = "all", value_parser = clap::value_parser!(Part))]
+    part: Part,
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +165,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     let config = Config::read(cli.config.as_deref())?;
     match cli.command {
         Command::Conform(args) => conform::conform(args, &config).await,
+        Command::Prove(args) => prove::prove(args, &config).await,
         Command::List => conform::list(),
         Command::Up(args) => platform::up(args, &config).await,
         Command::Health(args) => platform::health(args).await,

@@ -8,7 +8,7 @@ use std::{
 use clap::Subcommand;
 use dora_reports::{Bundle, terminal};
 
-use super::{RUNS, conform::layout, error::CliError};
+use super::{RUNS, error::CliError, run::layout};
 
 /// What to do with a bundle.
 #[derive(Debug, Subcommand)]

@@ -1,0 +1,195 @@
+//! One run from the first container to the bundle: what `conform` and `prove` share.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use dora_harness::{
+    engine::{Engine, RunId, RunKind, reaper::Reaper},
+    topology::Member,
+};
+use dora_reports::{
+    Bundle, BundleError, BundleWriter,
+    evidence::{Finding, ScenarioEvidence},
+    terminal::{self, Layout},
+};
+use dora_scenarios::runner::{Job, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of, run_all};
+use time::OffsetDateTime;
+
+use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress};
+
+/// Sustained operation on the survivors of a fault, unless the user says otherwise.
+const SUSTAIN_S: u64 = 60;
+/// Lines of each node's log that the bundle keeps.
+const LOG_LINES: usize = 2_000;
+
+/// What the evidence of the jobs becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Verdicts on clauses.
+    Conform,
+    /// Proofs that checks can fail.
+    Prove,
+}
+
+/// A run to carry out.
+pub struct Request<'a> {
+    /// What to run.
+    pub jobs: Vec<Job>,
+    /// What for.
+    pub purpose: Purpose,
+    /// Parts of the platform beyond those that the jobs need.
+    pub members: Vec<Member>,
+    /// Leave the platform running afterwards.
+    pub keep: bool,
+    /// What the user chose.
+    pub options: &'a RunOptions,
+}
+
+/// Carries a run out and prints its summary. The exit code is `judge`'s word on the bundle, unless the run itself failed.
+pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> ExitCode) -> Result<ExitCode, CliError> {
+    let Request { jobs, purpose, mut members, keep, options: chosen } = request;
+    let engine = Engine::connect().await?;
+    let info = engine.info().await?;
+    let run = RunId::generate();
+    let dir = Path::new(RUNS).join(run.as_str());
+    let histories = dir.join("histories");
+    std::fs::create_dir_all(&histories).map_err(|source| CliError::File { what: "make the folder", path: histories.clone(), source })?;
+    let progress = Arc::new(Progress::new());
+    let builds = Arc::clone(&progress);
+    members.extend(jobs.iter().map(|job| job.scenario.member()));
+    members.sort_unstable();
+    members.dedup();
+    let options = SessionOptions {
+        run: run.clone(),
+        kind: if keep { RunKind::Kept } else { RunKind::Bound },
+        profile: config.profile(&chosen.platform)?,
+        members,
+        replacements: config.replacements(&chosen.platform),
+        histories,
+        seed: chosen.seed,
+        jobs: usize::from(chosen.jobs.or(config.jobs).unwrap_or(8)),
+        sustain: Duration::from_secs(chosen.sustain.or(config.sustain_s).unwrap_or(SUSTAIN_S)),
+        progress: Arc::new(move |event| builds.build(event)),
+    };
+    let catalogue = dora_fixtures::catalogue::Catalogue::load();
+    let mut writer = BundleWriter::create(&dir, new_evidence(&options, Some(&info), &catalogue))?;
+    let reaper =
+        Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: PathBuf::from(run.as_str()), source })?;
+    let noun = if purpose == Purpose::Prove { "sabotages" } else { "scenarios" };
+    progress.line(&format!("run {run}: {} {noun}, profile {}", jobs.len(), options.profile));
+    let outcome = tokio::select! {
+        outcome = run_jobs(engine, options, &jobs, purpose, &mut writer, &progress) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Stop::Interrupted),
+    };
+    let stop = outcome.err();
+    match &stop {
+        None => {}
+        Some(Stop::Interrupted) => writer.update(|evidence| evidence.run.problems.push("the run was interrupted".into()))?,
+        Some(Stop::Failed(error)) => writer.update(|evidence| evidence.run.problems.push(error.to_string()))?,
+    }
+    let bundle = writer.finish(OffsetDateTime::now_utc())?;
+    if keep && stop.is_none() {
+        reaper.disarm();
+        progress.line(&format!("the platform stays; remove it with `dora down {run}`"));
+    } else {
+        // Waiting may take seconds and must not hold up the runtime's other work.
+        let _ = tokio::task::spawn_blocking(move || reaper.reap()).await;
+    }
+    print!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())));
+    match stop {
+        Some(Stop::Failed(error)) => Err(error),
+        Some(Stop::Interrupted) => Ok(ExitCode::from(130)),
+        None => Ok(judge(&bundle)),
+    }
+}
+
+/// Why a run ended before its end.
+enum Stop {
+    Interrupted,
+    Failed(CliError),
+}
+
+impl<E: Into<CliError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+async fn run_jobs(
+    engine: Engine,
+    options: SessionOptions,
+    jobs: &[Job],
+    purpose: Purpose,
+    writer: &mut BundleWriter,
+    progress: &Progress,
+) -> Result<(), Stop> {
+    progress.begin("platform", "starts");
+    let session = Session::open(engine, options).await?;
+    progress.end("platform", &format!("every node has its role after {:.1} s", session.ready_ms() / 1e3));
+    let images = describe_images(session.ground()).await;
+    let topology = describe_topology(session.ground(), session.ready_ms(), None);
+    writer.update(|evidence| {
+        evidence.images = images;
+        evidence.topology = topology;
+    })?;
+    let shared = Mutex::new((&mut *writer, None));
+    run_all(&session, jobs, &|job| progress.started(job), &|job, evidence| {
+        progress.ended(job, &evidence);
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = keep(shared.0, purpose, job, evidence) {
+            shared.1.get_or_insert(error);
+        }
+    })
+    .await;
+    let (writer, failed) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let peak = session.peak_memory_bytes();
+    writer.update(|evidence| {
+        evidence.topology.peak_memory_bytes = peak;
+        evidence.run.problems.extend(session.broken());
+    })?;
+    for node in session.ground().nodes() {
+        // A destroyed node has no log any more.
+        if let Ok(lines) = node.logs(LOG_LINES).await {
+            writer.write_log(node.name(), lines.join("\n").as_bytes())?;
+        }
+    }
+    if session.options().kind == RunKind::Kept {
+        super::platform::save(&session.ground().clone(), session.platform(), writer.dir()).await?;
+    } else {
+        session.close().await?;
+    }
+    Ok(())
+}
+
+fn keep(writer: &mut BundleWriter, purpose: Purpose, job: &Job, evidence: ScenarioEvidence) -> Result<(), BundleError> {
+    match (purpose, job.sabotage) {
+        (Purpose::Prove, Some(sabotage)) => {
+            let proof = proof_of(&evidence, sabotage);
+            writer.update(|evidence| evidence.proofs.push(proof))
+        }
+        _ => writer.record(marked(job, evidence)),
+    }
+}
+
+/// A proof's evidence says that it is one.
+fn marked(job: &Job, mut evidence: ScenarioEvidence) -> ScenarioEvidence {
+    if let Some(sabotage) = job.sabotage {
+        evidence.findings.insert(0, Finding::note("sabotaged", format!("this run carries a planted defect: {}", sabotage.what)));
+    }
+    evidence
+}
+
+/// The terminal's width and whether it shows colours.
+pub fn layout() -> Layout {
+    use std::io::IsTerminal as _;
+    let terminal = std::io::stdout().is_terminal();
+    let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    Layout { width, colour: terminal && std::env::var_os("NO_COLOR").is_none() }
+}
