@@ -6,6 +6,7 @@ use bollard::{
     models::{ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder,
+        TopOptionsBuilder,
     },
 };
 use futures_util::StreamExt as _;
@@ -31,6 +32,17 @@ pub struct ContainerState {
 pub struct MemoryUse {
     /// Bytes in use without the page cache that could be dropped.
     pub bytes: u64,
+}
+
+/// A process of a container, as the host sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its number on the engine's host.
+    pub pid: u64,
+    /// Its state as `ps` writes it; the first letter is `T` when it is stopped, `Z` when it is dead and not yet collected.
+    pub state: String,
+    /// Its command with arguments.
+    pub command: String,
 }
 
 /// The container that owns a node's network namespace, address and names.
@@ -195,6 +207,25 @@ impl Engine {
             exit_code: state.exit_code.unwrap_or_default(),
             oom_killed: state.oom_killed.unwrap_or_default(),
         })
+    }
+
+    /// The container's processes as the engine's host sees them; none where it does not run.
+    pub(crate) async fn processes(&self, container: &str) -> Result<Vec<Process>, EngineError> {
+        if !self.state(container).await?.running {
+            return Ok(Vec::new());
+        }
+        let options = TopOptionsBuilder::default().ps_args("-eo pid,stat,args").build();
+        let listed = match self.docker.top_processes(container, Some(options)).await {
+            Ok(listed) => listed,
+            // It ended since it was looked at.
+            Err(_) if !self.state(container).await?.running => return Ok(Vec::new()),
+            Err(error) => return Err(EngineError::request(format!("list the processes of {container}"), error)),
+        };
+        let process = |columns: Vec<String>| {
+            let [pid, state, command] = <[String; 3]>::try_from(columns).ok()?;
+            Some(Process { pid: pid.parse().ok()?, state, command })
+        };
+        Ok(listed.processes.unwrap_or_default().into_iter().filter_map(process).collect())
     }
 
     /// The last `lines` lines of both streams.

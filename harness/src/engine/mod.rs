@@ -16,7 +16,7 @@ mod run_id;
 pub mod sweep;
 
 pub use client::{Engine, EngineInfo};
-pub use container::{ContainerState, MemoryUse};
+pub use container::{ContainerState, MemoryUse, Process};
 pub(crate) use container::{HolderSpec, MemberSpec};
 pub use error::EngineError;
 pub use exec::ExecOutput;

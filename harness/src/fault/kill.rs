@@ -1,23 +1,38 @@
-//! A node's processes end at once.
+//! A node's main process gets a signal.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Fault, FaultError};
+use super::{
+    Fault, FaultError, Signal,
+    probe::{Connection, Reaction, connection, reaction},
+};
 use crate::topology::Node;
 
-/// SIGKILL to all processes of a node: a process crash. The pod keeps its address, so peers and clients get resets, not
-/// silence.
+/// How long a port may take to show what it does.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A signal to a node's main process; with SIGKILL all processes of the node end: a process crash. The pod keeps its address,
+/// so peers and clients get resets, not silence.
 #[derive(Debug, Clone)]
 pub struct Kill {
     node: Node,
     role: String,
     port: u16,
+    signal: Signal,
 }
 
 impl Kill {
-    /// `port` is the node's client port: whether it accepts connections is the probe, and that goes over the network.
+    /// SIGKILL. `port` is the node's client port: what it does is the probe, and that goes over the network.
     pub fn new(node: Node, role: impl Into<String>, port: u16) -> Self {
-        Self { node, role: role.into(), port }
+        Self { node, role: role.into(), port, signal: Signal::Kill }
+    }
+
+    /// Another signal. After [`Signal::Stop`] the port still accepts, and nobody reacts.
+    #[must_use]
+    pub fn signal(self, signal: Signal) -> Self {
+        Self { signal, ..self }
     }
 }
 
@@ -31,27 +46,55 @@ impl Fault for Kill {
         format!("{} ({})", self.node.name(), self.role)
     }
 
+    async fn prepare(&self) -> Result<(), FaultError> {
+        if self.signal == Signal::Cont {
+            return Err(FaultError::Other("SIGCONT breaks nothing; it is how SIGSTOP is healed".into()));
+        }
+        super::life::whole(self, super::life::WHOLE_LIMIT).await
+    }
+
     async fn inject(&self) -> Result<(), FaultError> {
-        Ok(self.node.kill().await?)
+        Ok(self.node.signal(self.signal.name()).await?)
     }
 
     fn confirmed_by(&self) -> String {
-        format!("port {} refuses TCP connections", self.port)
+        if self.signal == Signal::Stop {
+            format!("port {} accepts TCP connections and does not react to a TLS hello", self.port)
+        } else {
+            format!("port {} refuses TCP connections", self.port)
+        }
     }
 
     async fn is_broken(&self) -> Result<(), String> {
-        if self.node.accepts(self.port).await { Err("the port still accepts".into()) } else { Ok(()) }
+        let address = self.node.socket(self.port);
+        if self.signal == Signal::Stop {
+            return match reaction(address, PROBE_LIMIT).await {
+                Reaction::Frozen => Ok(()),
+                other => Err(format!("the port is {other:?}")),
+            };
+        }
+        match connection(address, PROBE_LIMIT).await {
+            Connection::Refused => Ok(()),
+            Connection::Accepted => Err("the port still accepts".into()),
+            Connection::Silent => Err("the port is silent, which is not what a killed process does".into()),
+        }
     }
 
     async fn heal(&self) -> Result<(), FaultError> {
+        if self.signal == Signal::Stop && self.node.state().await?.running {
+            return Ok(self.node.signal(Signal::Cont.name()).await?);
+        }
         Ok(self.node.start().await?)
     }
 
     fn healed_by(&self) -> String {
-        format!("port {} accepts TCP connections", self.port)
+        format!("port {} reacts to a TLS hello", self.port)
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        if self.node.accepts(self.port).await { Ok(()) } else { Err("the port refuses".into()) }
+        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
+            Reaction::Reacted => Ok(()),
+            other => Err(format!("the port is {other:?}")),
+        }
     }
 }

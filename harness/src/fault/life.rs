@@ -1,6 +1,10 @@
-//! The life of a fault.
+//! The life of a fault: prepare, inject, confirm, heal, confirm.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -16,6 +20,27 @@ pub enum FaultError {
     /// A probe saw nothing in time.
     #[error(transparent)]
     Deadline(#[from] crate::patience::DeadlineError),
+    /// The target was not whole before: what is broken already cannot be seen breaking.
+    #[error("{target} is not whole before the {kind} ({why}); wait until it is, or aim elsewhere")]
+    NotWhole {
+        /// The fault's kind.
+        kind: String,
+        /// Its target.
+        target: String,
+        /// What the probe saw.
+        why: String,
+    },
+    /// This machine, engine or image cannot do it.
+    #[error("{what} is not possible here: {why}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What is missing, and what to do about it.
+        why: String,
+    },
+    /// A script or template of the injector.
+    #[error(transparent)]
+    Asset(#[from] dora_fixtures::assets::AssetError),
     /// Something else, in words.
     #[error("{0}")]
     Other(String),
@@ -23,18 +48,23 @@ pub enum FaultError {
 
 /// Something that can be broken and mended.
 #[async_trait]
-pub trait Fault: Send + Sync {
+pub trait Fault: Send + Sync + Debug {
     /// The kind, such as `kill`.
     fn kind(&self) -> &'static str;
     /// The node with its role at this moment, such as `pg2 (primary)`.
     fn target(&self) -> String;
+    /// Looks whether the fault can be injected and seen here. By default the probe must find the target whole: the positive control,
+    /// without which a probe that always fails would confirm every fault.
+    async fn prepare(&self) -> Result<(), FaultError> {
+        whole(self, WHOLE_LIMIT).await
+    }
     /// Breaks it.
     async fn inject(&self) -> Result<(), FaultError>;
     /// Which probe tells that it is broken; it must not be the injector.
     fn confirmed_by(&self) -> String;
     /// Asks that probe once: `Ok` when it is broken.
     async fn is_broken(&self) -> Result<(), String>;
-    /// Mends it.
+    /// Mends it; also what is only partly broken, or mended already.
     async fn heal(&self) -> Result<(), FaultError>;
     /// Which probe tells that it is mended.
     fn healed_by(&self) -> String;
@@ -42,34 +72,53 @@ pub trait Fault: Send + Sync {
     async fn is_mended(&self) -> Result<(), String>;
 }
 
-/// A scenario chooses its fault as a value.
-#[async_trait]
-impl<F: Fault + ?Sized> Fault for Box<F> {
-    fn kind(&self) -> &'static str {
-        (**self).kind()
-    }
-    fn target(&self) -> String {
-        (**self).target()
-    }
-    async fn inject(&self) -> Result<(), FaultError> {
-        (**self).inject().await
-    }
-    fn confirmed_by(&self) -> String {
-        (**self).confirmed_by()
-    }
-    async fn is_broken(&self) -> Result<(), String> {
-        (**self).is_broken().await
-    }
-    async fn heal(&self) -> Result<(), FaultError> {
-        (**self).heal().await
-    }
-    fn healed_by(&self) -> String {
-        (**self).healed_by()
-    }
-    async fn is_mended(&self) -> Result<(), String> {
-        (**self).is_mended().await
+/// Waits until the probe finds the target whole.
+///
+/// # Errors
+/// [`FaultError::NotWhole`] after `limit`.
+pub(super) async fn whole<F: Fault + ?Sized>(fault: &F, limit: Duration) -> Result<(), FaultError> {
+    match within("a whole target", limit, PROBE_EVERY, || fault.is_mended()).await {
+        Ok(()) => Ok(()),
+        Err(deadline) => Err(FaultError::NotWhole { kind: fault.kind().to_owned(), target: fault.target(), why: deadline.last }),
     }
 }
+
+/// A scenario chooses its fault as a value: what a pointer points at is a fault itself.
+macro_rules! fault_through_pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<F: Fault + ?Sized> Fault for $pointer<F> {
+            fn kind(&self) -> &'static str {
+                (**self).kind()
+            }
+            fn target(&self) -> String {
+                (**self).target()
+            }
+            async fn prepare(&self) -> Result<(), FaultError> {
+                (**self).prepare().await
+            }
+            async fn inject(&self) -> Result<(), FaultError> {
+                (**self).inject().await
+            }
+            fn confirmed_by(&self) -> String {
+                (**self).confirmed_by()
+            }
+            async fn is_broken(&self) -> Result<(), String> {
+                (**self).is_broken().await
+            }
+            async fn heal(&self) -> Result<(), FaultError> {
+                (**self).heal().await
+            }
+            fn healed_by(&self) -> String {
+                (**self).healed_by()
+            }
+            async fn is_mended(&self) -> Result<(), String> {
+                (**self).is_mended().await
+            }
+        }
+    )*};
+}
+fault_through_pointer!(Box, Arc);
 
 /// A fault from injection to confirmed healing; all instants in milliseconds from the origin given at injection.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -117,7 +166,10 @@ pub struct Confirmed<F>(Life<F>);
 /// No probe saw the fault in time: what follows proves nothing, but it still has to be healed.
 #[derive(Debug)]
 #[must_use = "an unconfirmed fault has to be healed"]
-pub struct Unconfirmed<F>(Life<F>);
+pub struct Unconfirmed<F> {
+    life: Life<F>,
+    last: String,
+}
 /// The fault was mended; nobody has seen it yet.
 #[derive(Debug)]
 #[must_use = "healing has to be confirmed"]
@@ -125,11 +177,13 @@ pub struct Healed<F>(Life<F>);
 
 /// How often a probe is asked.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
+/// A target that is whole shows it within this time.
+pub(super) const WHOLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Injects a fault; its times count from `origin`.
+/// Prepares and injects a fault; its times count from `origin`. What was injected in part is healed before an error is returned.
 ///
 /// # Errors
-/// [`FaultError`] of the injector.
+/// [`FaultError`] of the preparation or the injector.
 pub async fn inject<F: Fault>(fault: F, origin: Instant) -> Result<Injected<F>, FaultError> {
     let record = FaultRecord {
         kind: fault.kind().to_owned(),
@@ -141,9 +195,14 @@ pub async fn inject<F: Fault>(fault: F, origin: Instant) -> Result<Injected<F>, 
         heal_confirmed_ms: None,
         heal_confirmed_by: fault.healed_by(),
     };
+    fault.prepare().await?;
     // The clocks start when the order is given: the outage begins somewhere inside the order, and a later start would flatter.
     let injected_ms = origin.elapsed().as_secs_f64() * 1e3;
-    fault.inject().await?;
+    if let Err(error) = fault.inject().await {
+        // The first error tells more than one of the clean-up.
+        let _ = fault.heal().await;
+        return Err(error);
+    }
     Ok(Injected(Life { fault, origin, record: FaultRecord { injected_ms, ..record } }))
 }
 
@@ -165,7 +224,7 @@ impl<F: Fault> Injected<F> {
                 life.record.confirmed_ms = Some(life.now_ms());
                 Ok(Confirmed(life))
             }
-            Err(_deadline) => Err(Unconfirmed(life)),
+            Err(deadline) => Err(Unconfirmed { life, last: deadline.last }),
         }
     }
 }
@@ -186,12 +245,22 @@ impl<F: Fault> Confirmed<F> {
 }
 
 impl<F: Fault> Unconfirmed<F> {
+    /// The record so far.
+    pub fn record(&self) -> &FaultRecord {
+        &self.life.record
+    }
+
+    /// What the probe saw in place of the fault.
+    pub fn last_seen(&self) -> &str {
+        &self.last
+    }
+
     /// Mends it.
     ///
     /// # Errors
     /// [`FaultError`] of the healer.
     pub async fn heal(self) -> Result<Healed<F>, FaultError> {
-        heal(self.0).await
+        heal(self.life).await
     }
 }
 
@@ -271,5 +340,19 @@ mod tests {
         let unconfirmed = injected.confirm(Duration::from_millis(20)).await.unwrap_err();
         let record = unconfirmed.heal().await.unwrap().confirm(Duration::from_secs(1)).await;
         assert_eq!(record.confirmed_ms, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_broken_already_is_not_broken_again() {
+        let fault = Switch { shows: true, broken: AtomicBool::new(true) };
+        let error = whole(&fault, Duration::from_millis(20)).await.unwrap_err();
+        assert!(matches!(&error, FaultError::NotWhole { why, .. } if why == "dark"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_fault_can_be_a_value() {
+        let fault: Box<dyn Fault> = Box::new(Switch { shows: true, broken: AtomicBool::new(false) });
+        let confirmed = inject(fault, Instant::now()).await.unwrap().confirm(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(confirmed.record().target, "a lamp");
     }
 }

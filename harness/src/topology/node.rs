@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::engine::{ContainerState, Engine, EngineError, ExecOutput, MemoryUse};
+use crate::engine::{ContainerState, Engine, EngineError, ExecOutput, MemoryUse, Process};
 
 /// A pod with a database (or a service) in it. Clones are handles of the same node.
 #[derive(Debug, Clone)]
@@ -94,6 +94,12 @@ impl Node {
         SocketAddr::from((self.inner.address, port))
     }
 
+    /// The address from which the harness's own traffic reaches the run's bridge: the engine's end of it, the first of the subnet.
+    pub fn gateway(&self) -> Ipv4Addr {
+        let [a, b, c, _] = self.inner.address.octets();
+        Ipv4Addr::new(a, b, c, 1)
+    }
+
     /// Its memory limit in bytes.
     pub fn memory_limit_bytes(&self) -> i64 {
         self.inner.memory_bytes
@@ -109,7 +115,23 @@ impl Node {
     /// # Errors
     /// Any [`EngineError`] of the request.
     pub async fn kill(&self) -> Result<(), EngineError> {
-        self.engine.kill(&self.inner.container, "KILL").await
+        self.signal("KILL").await
+    }
+
+    /// Sends a signal, such as `TERM`, to the main process.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn signal(&self, signal: &str) -> Result<(), EngineError> {
+        self.engine.kill(&self.inner.container, signal).await
+    }
+
+    /// Its processes, as the engine's host sees them; none where it does not run.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn processes(&self) -> Result<Vec<Process>, EngineError> {
+        self.engine.processes(&self.inner.container).await
     }
 
     /// Starts a killed or stopped node again on the data it had.

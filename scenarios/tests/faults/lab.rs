@@ -1,0 +1,144 @@
+//! Three bare nodes, and what is done with every fault.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use dora_harness::{
+    engine::{Engine, RunId, RunKind, reaper::Reaper},
+    fault::{Fault, FaultRecord, inject},
+    topology::{Ground, GroundOptions, Node, PodSpec, Profile},
+};
+use libtest_mimic::{Failed, Trial};
+use tokio::runtime::Runtime;
+
+/// The listener's port.
+pub const PORT: u16 = 5000;
+/// On a bare pod a fault shows at once.
+pub const LIMIT: Duration = Duration::from_secs(10);
+/// Long enough for several askings of a probe.
+const IN_VAIN: Duration = Duration::from_secs(2);
+
+pub struct Lab {
+    runtime: Runtime,
+    open: OnceLock<Result<Open, String>>,
+}
+
+struct Open {
+    nodes: Vec<Node>,
+    reaper: Reaper,
+}
+
+/// The three nodes.
+#[derive(Clone)]
+pub struct Nodes {
+    pub a: Node,
+    pub b: Node,
+    pub c: Node,
+}
+
+impl Lab {
+    pub fn new(runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self { runtime, open: OnceLock::new() })
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// A trial on the three nodes.
+    pub fn trial<F>(self: &Arc<Self>, name: &str, body: impl FnOnce(Nodes) -> F + Send + 'static) -> Trial
+    where
+        F: Future<Output = Result<(), Failed>>,
+    {
+        let lab = Arc::clone(self);
+        Trial::test(name, move || {
+            let open = lab.open.get_or_init(|| lab.runtime.block_on(start()));
+            let open = open.as_ref().map_err(Failed::from)?;
+            let [a, b, c] = [0, 1, 2].map(|index| open.nodes[index].clone());
+            lab.runtime.block_on(body(Nodes { a, b, c }))
+        })
+    }
+
+    /// Removes the nodes.
+    pub fn close(self: Arc<Self>) {
+        if let Some(Ok(open)) = Arc::into_inner(self).and_then(|lab| lab.open.into_inner()) {
+            open.reaper.reap();
+        }
+    }
+}
+
+async fn start() -> Result<Open, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let engine = Engine::connect().await.map_err(|error| text(&error))?;
+    let images = engine.ensure_images(&["base"], &BTreeMap::new(), Arc::new(|_| {})).await.map_err(|error| text(&error))?;
+    let run = RunId::generate();
+    let reaper = Reaper::start(&run).map_err(|error| text(&error))?;
+    let options = GroundOptions { run, kind: RunKind::Bound, profile: Profile::Staging, images };
+    let ground = Ground::lay(engine, options).await.map_err(|error| text(&error))?;
+    let seats = ground.seats(&["a", "b", "c"].map(ToOwned::to_owned)).map_err(|error| text(&error))?;
+    let hosts: Vec<_> = seats.iter().map(|seat| (seat.name.clone(), seat.address)).collect();
+    let starts = seats.into_iter().map(|seat| {
+        ground.start(PodSpec {
+            seat,
+            cluster: "bare".into(),
+            role: "listener".into(),
+            image: "base".into(),
+            user: "nobody".into(),
+            hosts: hosts.clone(),
+            files: vec![("/dora/bin/start.sh".into(), include_bytes!("listener.sh").to_vec(), 0o755)],
+            env: Vec::new(),
+            capabilities: Vec::new(),
+            volumes: Vec::new(),
+            memory_bytes: 128 << 20,
+        })
+    });
+    let nodes = futures_util::future::try_join_all(starts).await.map_err(|error| text(&error))?;
+    Ok(Open { nodes, reaper })
+}
+
+/// The whole life of a fault, each step seen.
+pub async fn lives<F: Fault>(fault: F) -> Result<FaultRecord, Failed> {
+    let injected = inject(fault, Instant::now()).await.map_err(|error| error.to_string())?;
+    let confirmed = match injected.confirm(LIMIT).await {
+        Ok(confirmed) => confirmed,
+        Err(unconfirmed) => {
+            let seen = unconfirmed.last_seen().to_owned();
+            unconfirmed.heal().await.map_err(|error| error.to_string())?.confirm(LIMIT).await;
+            return Err(format!("was not seen: {seen}").into());
+        }
+    };
+    let record = confirmed.heal().await.map_err(|error| error.to_string())?.confirm(LIMIT).await;
+    if record.heal_confirmed_ms.is_none() {
+        return Err("was not seen to end".into());
+    }
+    eprintln!("{record:?}");
+    Ok(record)
+}
+
+/// A fault whose injection is undone behind its back must stay unconfirmed, for the expected reason.
+pub async fn stays_unseen<F, U>(fault: F, undo: U, because: &str) -> Result<(), Failed>
+where
+    F: Fault,
+    U: Future<Output = Result<(), Failed>>,
+{
+    let injected = inject(fault, Instant::now()).await.map_err(|error| error.to_string())?;
+    undo.await?;
+    match injected.confirm(IN_VAIN).await {
+        Ok(confirmed) => {
+            confirmed.heal().await.map_err(|error| error.to_string())?.confirm(LIMIT).await;
+            Err("was confirmed although its injection had been undone".into())
+        }
+        Err(unconfirmed) => {
+            let seen = unconfirmed.last_seen().to_owned();
+            let record = unconfirmed.heal().await.map_err(|error| error.to_string())?.confirm(LIMIT).await;
+            eprintln!("unconfirmed: {seen}");
+            if !seen.contains(because) {
+                return Err(format!("unconfirmed because `{seen}`, not because `{because}`").into());
+            }
+            if record.heal_confirmed_ms.is_none() { Err("was not seen to end".into()) } else { Ok(()) }
+        }
+    }
+}
