@@ -1,0 +1,53 @@
+//! Is this server writable? Asked all the time, of each server itself.
+
+use async_trait::async_trait;
+use dora_harness::{
+    database::postgres::{PostgresCluster, SERVER_PORT},
+    history::Outcome,
+    workload::{Client, Completion, Invocation},
+};
+use serde_json::json;
+
+use super::line::{Line, outcome_of, was_refused};
+use crate::ScenarioError;
+
+/// Commits a small write on one server, past the pooler, and answers `[node, timeline]`. The commit waits for a standby like any other:
+/// what counts is whether a write is *acknowledged*.
+struct Prober {
+    node: String,
+    line: Line,
+    statement: &'static str,
+}
+
+#[async_trait]
+impl Client for Prober {
+    async fn invoke(&mut self, _invocation: &Invocation) -> Completion {
+        let mut connection = match self.line.take().await {
+            Ok(connection) => connection,
+            Err(error) => return Completion::of(Outcome::Fail(error.to_string())),
+        };
+        match sqlx::query_scalar::<_, i64>(self.statement).bind(&self.node).fetch_one(&mut connection).await {
+            Ok(timeline) => {
+                self.line.put(connection);
+                Completion::read(json!([self.node, timeline]))
+            }
+            Err(error) => {
+                if was_refused(&error) {
+                    self.line.put(connection);
+                }
+                Completion::of(outcome_of(&error))
+            }
+        }
+    }
+}
+
+/// One prober for each server.
+pub fn probers(cluster: &PostgresCluster) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+    let statement = dora_fixtures::assets::text("schema/postgres/probe/write.sql")?;
+    let prober = |server: &dora_harness::topology::Node| {
+        let line = Line::new(cluster.application_login(server.socket(SERVER_PORT)));
+        let prober = Prober { node: server.name().to_owned(), line, statement };
+        (server.name().to_owned(), Box::new(prober) as Box<dyn Client>)
+    };
+    Ok(cluster.servers().iter().map(prober).collect())
+}
