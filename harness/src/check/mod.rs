@@ -2,10 +2,30 @@
 
 mod answer;
 mod availability;
+mod bank;
+mod batches;
+mod causal;
+mod counter;
 mod durability;
 mod exclusive;
+mod fencing;
+mod isolation;
+mod judge;
+mod ledger;
+mod level;
+mod model;
+mod monotonic;
+mod retained;
+#[cfg(test)]
+mod sample;
+mod shape;
+mod witness;
 
 pub use answer::{Answer, Checked};
 pub use availability::{Availability, availability, ceased_after, longest_gap, samples};
 pub use durability::{Durability, durability};
 pub use exclusive::{Overlap, overlaps};
+pub use judge::{judge, judge_within};
+pub use level::{Level, UnknownLevel};
+pub use model::{Model, UnknownModel};
+pub use shape::Mismatch;

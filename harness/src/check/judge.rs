@@ -1,0 +1,42 @@
+//! From a model and a history to an answer.
+
+use std::time::Duration;
+
+use super::{
+    Answer, Checked, Model, bank, batches, causal, counter, fencing,
+    isolation::{Transactions, isolation},
+    ledger, monotonic, retained,
+    shape::Mismatch,
+};
+use crate::history::Operation;
+
+/// How long a check may search, unless the caller says otherwise.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Checks a history against a model, within a minute; see [`judge_within`].
+pub fn judge(model: Model, operations: &[Operation]) -> Checked {
+    judge_within(model, operations, TIME_LIMIT)
+}
+
+/// Checks a history against a model. Where the search takes longer than the limit, where the history has nothing to decide from, and where
+/// an operation is none of the model's, the answer is [`Answer::Unknown`] and says which.
+pub fn judge_within(model: Model, operations: &[Operation], time_limit: Duration) -> Checked {
+    let answer = decide(model, operations, time_limit).unwrap_or_else(|mismatch| Answer::Unknown(mismatch.to_string()));
+    Checked { model: model.name(), operations: operations.len() as u64, answer }
+}
+
+fn decide(model: Model, operations: &[Operation], time_limit: Duration) -> Result<Answer, Mismatch> {
+    match model {
+        Model::CounterBounds => counter::counter_bounds(operations),
+        Model::Durability => retained::retained(operations, 0),
+        Model::BoundedLoss { lost_max } => retained::retained(operations, lost_max),
+        Model::Batches => batches::batches(operations),
+        Model::Ledger => ledger::ledger(operations),
+        Model::Bank { total } => bank::bank(operations, total),
+        Model::ListAppend(level) => isolation(operations, Transactions::ListAppend, level, time_limit),
+        Model::RwRegister(level) => isolation(operations, Transactions::RwRegister, level, time_limit),
+        Model::MonotonicReads => monotonic::monotonic_reads(operations),
+        Model::Causal => causal::causal(operations),
+        Model::Fencing => fencing::fencing(operations),
+    }
+}
