@@ -43,7 +43,14 @@ struct Grid<'a> {
 #[derive(Debug, Serialize)]
 struct GridRow<'a> {
     database: &'a str,
-    cells: Vec<Vec<&'a ScenarioEvidence>>,
+    cells: Vec<Cell<'a>>,
+}
+
+/// The scenarios of one pillar and database, and how many have which verdict.
+#[derive(Debug, Serialize)]
+struct Cell<'a> {
+    scenarios: Vec<&'a ScenarioEvidence>,
+    counts: Vec<Count>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,7 +148,9 @@ fn grid<'a>(scenarios: &[&'a ScenarioEvidence]) -> Grid<'a> {
     order::sort_databases(&mut databases);
     let cell = |database: &str, pillar: &str| {
         let here = |s: &&ScenarioEvidence| s.database == database && s.pillar == pillar;
-        scenarios.iter().copied().filter(here).collect()
+        let scenarios: Vec<_> = scenarios.iter().copied().filter(here).collect();
+        let verdicts = scenarios.iter().map(|scenario| scenario.verdict).collect();
+        Cell { counts: counts(&verdicts), scenarios }
     };
     let row = |database| GridRow { database, cells: pillars.iter().map(|pillar| cell(database, pillar)).collect() };
     let rows = databases.into_iter().map(row).collect();
