@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     dora_harness::engine::reaper::become_reaper_if_asked();
+    dora_harness::fault::become_delay_if_asked();
     dora_harness::security::install_provider();
     cli::main()
 }

@@ -19,6 +19,7 @@ use dora_harness::{
         Engine, RunId, RunKind,
         reaper::{Reaper, become_reaper_if_asked},
     },
+    fault::become_delay_if_asked,
     security::install_provider,
     topology::Profile,
 };
@@ -57,6 +58,7 @@ struct Open {
 
 fn main() -> ExitCode {
     become_reaper_if_asked();
+    become_delay_if_asked();
     install_provider();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);

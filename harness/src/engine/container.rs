@@ -3,7 +3,7 @@
 use std::{mem::ManuallyDrop, net::Ipv4Addr, time::Duration};
 
 use bollard::{
-    models::{ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
+    models::{ContainerCreateBody, ContainerUpdateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder,
         TopOptionsBuilder,
@@ -55,6 +55,8 @@ pub(crate) struct HolderSpec<'a> {
     pub address: Ipv4Addr,
     /// `NAME:ADDRESS` entries for the hosts file.
     pub hosts: Vec<String>,
+    /// Volumes (name, path) that it keeps mounted while the node's own container is down.
+    pub volumes: Vec<(String, String)>,
 }
 
 /// The container in which a node's software runs, inside its holder's namespaces.
@@ -92,6 +94,7 @@ impl Engine {
             host_config: Some(HostConfig {
                 network_mode: Some(spec.network.to_owned()),
                 extra_hosts: Some(spec.hosts),
+                binds: Some(spec.volumes.iter().map(|(volume, path)| format!("{volume}:{path}")).collect()),
                 // The holder owns the firewall, so partitions outlive a restart of the database.
                 cap_drop: Some(vec!["ALL".into()]),
                 cap_add: Some(vec!["NET_ADMIN".into(), "NET_RAW".into()]),
@@ -192,6 +195,14 @@ impl Engine {
 
     pub(crate) async fn unpause(&self, container: &str) -> Result<(), EngineError> {
         self.docker.unpause_container(container).await.map_err(|e| EngineError::request(format!("unpause {container}"), e))
+    }
+
+    /// Limits a container to `cpus` processors (0 lifts the limit).
+    pub(crate) async fn limit_cpus(&self, container: &str, cpus: f64) -> Result<(), EngineError> {
+        const PERIOD_US: f64 = 100_000.0;
+        let quota = if cpus > 0.0 { (cpus * PERIOD_US).round() as i64 } else { -1 };
+        let body = ContainerUpdateBody { cpu_period: Some(100_000), cpu_quota: Some(quota), ..ContainerUpdateBody::default() };
+        self.docker.update_container(container, body).await.map_err(|e| EngineError::request(format!("limit {container}"), e))
     }
 
     pub(crate) async fn state(&self, container: &str) -> Result<ContainerState, EngineError> {

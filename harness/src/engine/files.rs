@@ -2,10 +2,13 @@
 
 use std::io::Read as _;
 
-use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use bollard::{
+    models::ContainerCreateBody,
+    query_parameters::{CreateContainerOptions, DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder},
+};
 use futures_util::StreamExt as _;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, RunId, RunKind, labels};
 
 /// Largest archive that is taken out of a container, in bytes.
 const ARCHIVE_MAX: usize = 1 << 30;
@@ -18,6 +21,29 @@ impl Engine {
             .upload_to_container(container, Some(options), bollard::body_full(archive.into()))
             .await
             .map_err(|e| EngineError::request(format!("copy files into {container}"), e))
+    }
+
+    /// The regular files below a path of an image: path (starting with its last component) and content. Nothing of the image runs.
+    pub(crate) async fn files_of_image(
+        &self,
+        run: &RunId,
+        kind: RunKind,
+        image: &str,
+        path: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            labels: Some(labels::of(run, kind, "toolbox")),
+            ..ContainerCreateBody::default()
+        };
+        let created = self
+            .docker
+            .create_container(None::<CreateContainerOptions>, body)
+            .await
+            .map_err(|e| EngineError::request(format!("look into {image}"), e))?;
+        let archive = self.download(image, &created.id, path).await;
+        self.remove(&created.id).await?;
+        unpack(image, &archive?)
     }
 
     /// Packs `path` (a file or a folder); the archive's entries start with its last component.

@@ -77,11 +77,27 @@ impl Engine {
         Err(EngineError::NoSubnet { tried: SUBNET_TRIES })
     }
 
-    /// Makes a volume of the run and returns its name.
-    pub(crate) async fn create_volume(&self, run: &RunId, kind: RunKind, node: &str, purpose: &str) -> Result<String, EngineError> {
+    /// Makes a volume of the run and returns its name. With `bytes_max` it is a file system of that size in memory, which lives as long as a
+    /// container has it mounted.
+    pub(crate) async fn create_volume(
+        &self,
+        run: &RunId,
+        kind: RunKind,
+        node: &str,
+        purpose: &str,
+        bytes_max: Option<u64>,
+    ) -> Result<String, EngineError> {
         let name = format!("dora-{run}-{node}-{purpose}");
-        let request =
-            VolumeCreateRequest { name: Some(name.clone()), labels: Some(labels::of(run, kind, node)), ..VolumeCreateRequest::default() };
+        let options = bytes_max.map(|bytes| {
+            let pairs = [("type", "tmpfs".to_owned()), ("device", "tmpfs".to_owned()), ("o", format!("size={bytes}"))];
+            pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        });
+        let request = VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(labels::of(run, kind, node)),
+            driver_opts: options,
+            ..VolumeCreateRequest::default()
+        };
         self.docker.create_volume(request).await.map_err(|e| EngineError::request(format!("make volume {name}"), e))?;
         Ok(name)
     }

@@ -14,6 +14,12 @@ const EXEC_LIMIT: Duration = Duration::from_secs(20);
 /// Where a name's random part comes from.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
 
+/// Eight letters and digits that no other fault has.
+pub fn random_id() -> String {
+    let mut random = rand::rng();
+    (0..8).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
+}
+
 /// What a rule does with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Verdict {
@@ -83,7 +89,8 @@ impl Rule {
             Verdict::DropShare(share) => {
                 let _ = write!(words, "-m statistic --mode random --probability {share:.4} -j DROP");
             }
-            Verdict::Reset => words.push_str("-j REJECT --reject-with tcp-reset"),
+            // Resets themselves pass: they are what the other end gets.
+            Verdict::Reset => words.push_str("--tcp-flags RST NONE -j REJECT --reject-with tcp-reset"),
             Verdict::Pass => words.push_str("-j RETURN"),
             Verdict::Queue(number) => {
                 let _ = write!(words, "-j NFQUEUE --queue-num {number} --queue-bypass");
@@ -106,9 +113,7 @@ pub struct Firewall {
 impl Firewall {
     /// No rules yet, under a name that no other fault has.
     pub fn new() -> Self {
-        let mut random = rand::rng();
-        let suffix: String = (0..8).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
-        Self { name: format!("dora-{suffix}"), incoming: Vec::new(), outgoing: Vec::new() }
+        Self { name: format!("dora-{}", random_id()), incoming: Vec::new(), outgoing: Vec::new() }
     }
 
     /// As [`Firewall::new`], with rules.
@@ -120,6 +125,12 @@ impl Firewall {
     #[must_use]
     pub fn holding(self, incoming: Vec<Rule>, outgoing: Vec<Rule>) -> Self {
         Self { incoming, outgoing, ..self }
+    }
+
+    /// The same rules under the name of an earlier fault, to find its chains again.
+    #[must_use]
+    pub fn named(self, id: &str) -> Self {
+        Self { name: format!("dora-{id}"), ..self }
     }
 
     /// What the chains' names begin with.
@@ -197,7 +208,7 @@ mod tests {
 :dora-x-out - [0:0]
 -A dora-x-in -i lo -j RETURN
 -A dora-x-in -s 198.18.0.11/32 -j DROP
--A dora-x-in -p tcp --dport 5432 -j REJECT --reject-with tcp-reset
+-A dora-x-in -p tcp --dport 5432 --tcp-flags RST NONE -j REJECT --reject-with tcp-reset
 -A dora-x-out -m statistic --mode random --probability 0.3000 -j DROP
 -A dora-x-out -d 198.18.0.11/32 -j NFQUEUE --queue-num 7 --queue-bypass
 -I INPUT 1 -j dora-x-in

@@ -1,10 +1,24 @@
 //! Faults with proof. The order prepare → inject → confirm → heal → confirm is kept by types: a report of a confirmed fault cannot be
 //! had without a probe that saw it, and that probe does not use the injector.
 
+mod aim;
+mod bandwidth;
+mod clock_skew;
+mod connection_reset;
+mod cpu_pressure;
+mod delay_queue;
+mod disk_full;
+mod disk_trouble;
 pub mod firewall;
 mod kill;
+mod kind;
+mod latency;
 mod life;
+mod loss;
+mod memory_pressure;
+mod name_loss;
 mod node_loss;
+mod order;
 mod partition;
 mod pause;
 pub mod probe;
@@ -13,11 +27,26 @@ mod restart;
 mod signal;
 mod slow_link;
 mod stop;
+mod traffic;
 
+pub use aim::{Aim, AimError};
+pub use bandwidth::Bandwidth;
+pub use clock_skew::ClockSkew;
+pub use connection_reset::ConnectionReset;
+pub use cpu_pressure::CpuPressure;
+pub use delay_queue::become_delay_if_asked;
+pub use disk_full::DiskFull;
+pub use disk_trouble::DiskTrouble;
 pub use firewall::Firewall;
 pub use kill::Kill;
+pub use kind::{Kind, UnknownKind};
+pub use latency::Latency;
 pub use life::{Confirmed, Fault, FaultError, FaultRecord, Healed, Injected, Unconfirmed, inject};
+pub use loss::Loss;
+pub use memory_pressure::MemoryPressure;
+pub use name_loss::NameLoss;
 pub use node_loss::NodeLoss;
+pub use order::{Details, Order, Ways};
 pub use partition::Partition;
 pub use pause::Pause;
 pub use process_kill::ProcessKill;

@@ -7,14 +7,12 @@ use async_trait::async_trait;
 use super::{
     Fault, FaultError, Firewall,
     firewall::{Rule, Verdict},
-    probe::{Connection, Reaction, connection, reaction},
+    probe::{Connection, Reaction, connection, listens, reaction},
 };
 use crate::topology::Node;
 
 /// Silence that lasts this long is no slow answer: on a bridge an answer takes microseconds.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
-/// Reading a table takes well under a second.
-const EXEC_LIMIT: Duration = Duration::from_secs(10);
 
 /// The pod is cut off and its database killed: peers and clients meet silence, not resets, as when a machine loses its power.
 #[derive(Debug, Clone)]
@@ -30,6 +28,12 @@ impl NodeLoss {
     pub fn new(node: Node, role: impl Into<String>, port: u16) -> Self {
         let rules = vec![Rule::loopback(Verdict::Pass), Rule::all(Verdict::Drop)];
         Self { node, role: role.into(), port, firewall: Firewall::with(rules.clone(), rules) }
+    }
+
+    /// Under the name of an earlier fault, to heal what another process injected.
+    #[must_use]
+    pub fn named(self, id: &str) -> Self {
+        Self { firewall: self.firewall.named(id), ..self }
     }
 }
 
@@ -54,8 +58,7 @@ impl Fault for NodeLoss {
     }
 
     async fn is_broken(&self) -> Result<(), String> {
-        let table = self.node.exec_in_pod(&["cat", "/proc/net/tcp", "/proc/net/tcp6"], &[], EXEC_LIMIT).await;
-        if listens(&table.map_err(|error| error.to_string())?.stdout, self.port) {
+        if listens(&self.node, self.port).await? {
             return Err("the process still listens".into());
         }
         match connection(self.node.socket(self.port), PROBE_LIMIT).await {
@@ -78,26 +81,5 @@ impl Fault for NodeLoss {
             Reaction::Reacted => Ok(()),
             other => Err(format!("the port is {other:?}")),
         }
-    }
-}
-
-/// Whether `/proc/net/tcp` (proc(5)) has a listening socket (state 0A) on the port.
-fn listens(table: &str, port: u16) -> bool {
-    table.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, _remote, state) = (fields.next(), fields.next(), fields.next());
-        state == Some("0A") && local.is_some_and(|local| local.ends_with(&format!(":{port:04X}")))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listeners_are_found_in_the_kernels_table() {
-        let table = "  sl  local_address rem_address   st tx_queue\n   0: 00000000:1538 00000000:0000 0A 00000000:00000000\n   1: 0A0012C6:18EB 010012C6:D2F0 01 0";
-        assert!(listens(table, 0x1538));
-        assert!(!listens(table, 0x18EB), "an open connection is no listener");
     }
 }

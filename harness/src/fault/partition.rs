@@ -101,6 +101,13 @@ impl Partition {
         Self { clients: true, ..self }.with_rules()
     }
 
+    /// Under the name of an earlier fault, to heal what another process injected.
+    #[must_use]
+    pub fn named(mut self, id: &str) -> Self {
+        self.firewalls = self.firewalls.into_iter().map(|(node, firewall)| (node, firewall.named(id))).collect();
+        self
+    }
+
     fn nodes(&self) -> Vec<Node> {
         self.first.iter().chain(&self.second).chain(&self.untouched).cloned().collect()
     }

@@ -1,6 +1,7 @@
 //! What one run starts its nodes on: engine, network, authority, images, boot log.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +10,7 @@ use std::{
 use dora_fixtures::assets::{self, AssetError};
 use serde::Serialize;
 
-use super::{BootLog, Node, Profile, node::NodeRecord};
+use super::{BootLog, Equipment, Node, Profile, node::NodeRecord};
 use crate::{
     engine::{Engine, EngineError, HolderSpec, ImageCatalog, MemberSpec, RunId, RunKind, RunNetwork},
     security::{Authority, AuthorityError, TlsProber},
@@ -126,6 +127,7 @@ struct Shared {
     boot: BootLog,
     nodes: Mutex<Vec<Node>>,
     exceptions: Mutex<Vec<Exception>>,
+    equipment: Mutex<BTreeMap<String, Equipment>>,
 }
 
 impl Ground {
@@ -148,6 +150,7 @@ impl Ground {
                 boot,
                 nodes: Mutex::default(),
                 exceptions: Mutex::default(),
+                equipment: Mutex::default(),
             }),
         })
     }
@@ -205,6 +208,16 @@ impl Ground {
         self.inner.exceptions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Gives the node of that name an equipment from its next start on (that of its cluster, with its data anew).
+    pub fn equip(&self, node: &str, equipment: Equipment) {
+        self.inner.equipment.lock().unwrap_or_else(PoisonError::into_inner).insert(node.to_owned(), equipment);
+    }
+
+    /// What the node of that name is or will be equipped with.
+    pub fn equipment(&self, node: &str) -> Equipment {
+        self.inner.equipment.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned().unwrap_or_default()
+    }
+
     /// Reserves addresses for nodes of these names.
     ///
     /// # Errors
@@ -221,13 +234,21 @@ impl Ground {
         let shared = &self.inner;
         let name = spec.seat.name.clone();
         let image = shared.options.images.get(&spec.image)?.reference.clone();
-        let holder = self.holder(&spec.seat, &spec.hosts).await?;
         let (run, kind, engine) = (&shared.options.run, shared.options.kind, &shared.engine);
-        let mut volumes = vec![(engine.create_volume(run, kind, &name, "data").await?, "/dora/data".to_owned())];
+        let equipment = self.equipment(&name);
+        let data = (engine.create_volume(run, kind, &name, "data", equipment.data_bytes_max).await?, "/dora/data".to_owned());
+        // A file system in memory would end with the database's container: the holder keeps it.
+        let kept = if equipment.data_bytes_max.is_some() { vec![data.clone()] } else { Vec::new() };
+        let holder = self.holder(&spec.seat, &spec.hosts, kept).await?;
+        let mut volumes = vec![data];
         for (purpose, path) in &spec.volumes {
-            volumes.push((engine.create_volume(run, kind, &name, purpose).await?, path.clone()));
+            volumes.push((engine.create_volume(run, kind, &name, purpose, None).await?, path.clone()));
         }
         let mut files = spec.files;
+        files.extend(equipment.files(engine, run, kind).await?);
+        let mut env = spec.env;
+        env.extend(equipment.environment());
+        let memory_bytes = spec.memory_bytes + equipment.data_bytes_max.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or_default();
         let identity = shared.authority.issue_node(&name, spec.seat.address)?;
         files.push(("/dora/tls/ca.crt".into(), shared.authority.certificate().as_bytes().to_vec(), 0o644));
         files.push(("/dora/tls/node.crt".into(), identity.certificate.as_bytes().to_vec(), 0o644));
@@ -242,10 +263,10 @@ impl Ground {
             holder: &holder,
             user: &spec.user,
             files,
-            env: spec.env,
+            env,
             volumes: volumes.clone(),
             capabilities: spec.capabilities,
-            memory_bytes: spec.memory_bytes,
+            memory_bytes,
         };
         let container = shared.boot.phase(&name, "start", None, engine.start_member(member)).await?;
         let node = Node::attach(
@@ -260,7 +281,7 @@ impl Ground {
                 holder,
                 container,
                 user: spec.user,
-                memory_bytes: spec.memory_bytes,
+                memory_bytes,
                 volumes: volumes.into_iter().map(|(volume, _)| volume).collect(),
             },
         );
@@ -273,28 +294,34 @@ impl Ground {
     /// # Errors
     /// [`GroundError`].
     pub async fn prober(&self) -> Result<TlsProber, GroundError> {
-        let seat = self.seats(&["prober".to_owned()])?.remove(0);
-        let holder = self.holder(&seat, &[]).await?;
-        let base = self.inner.options.images.get("base")?;
-        Ok(TlsProber::new(Node::attach(
-            &self.inner.engine,
-            NodeRecord {
-                name: seat.name,
-                cluster: "harness".into(),
-                role: "prober".into(),
-                image: base.name.clone(),
-                reference: base.reference.clone(),
-                address: seat.address,
-                holder,
-                container: String::new(),
-                user: "root".into(),
-                memory_bytes: 64 << 20,
-                volumes: Vec::new(),
-            },
-        )))
+        Ok(TlsProber::new(self.bare_pod("prober").await?))
     }
 
-    async fn holder(&self, seat: &Seat, hosts: &[(String, Ipv4Addr)]) -> Result<String, GroundError> {
+    /// Starts a pod without a database.
+    ///
+    /// # Errors
+    /// [`GroundError`].
+    pub async fn bare_pod(&self, name: &str) -> Result<Node, GroundError> {
+        let seat = self.seats(&[name.to_owned()])?.remove(0);
+        let holder = self.holder(&seat, &[], Vec::new()).await?;
+        let base = self.inner.options.images.get("base")?;
+        let record = NodeRecord {
+            name: seat.name,
+            cluster: "harness".into(),
+            role: name.to_owned(),
+            image: base.name.clone(),
+            reference: base.reference.clone(),
+            address: seat.address,
+            holder,
+            container: String::new(),
+            user: "root".into(),
+            memory_bytes: 64 << 20,
+            volumes: Vec::new(),
+        };
+        Ok(Node::attach(&self.inner.engine, record))
+    }
+
+    async fn holder(&self, seat: &Seat, hosts: &[(String, Ipv4Addr)], volumes: Vec<(String, String)>) -> Result<String, GroundError> {
         let shared = &self.inner;
         let image = &shared.options.images.get("base")?.reference;
         let spec = HolderSpec {
@@ -305,6 +332,7 @@ impl Ground {
             network: &shared.network.name,
             address: seat.address,
             hosts: hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect(),
+            volumes,
         };
         Ok(shared.boot.phase(&seat.name, "pod", None, shared.engine.start_holder(spec)).await?)
     }

@@ -1,11 +1,13 @@
 //! What to start, as plain data, and the ground it is started on.
 
 mod boot;
+mod equipment;
 mod ground;
 mod node;
 mod profile;
 
 pub use boot::{BootLog, BootSpan};
+pub use equipment::{CLOCK, DISK, Equipment};
 pub use ground::{Exception, Ground, GroundError, GroundOptions, PodSpec, Seat};
 pub use node::{Node, NodeHealth, NodeRecord};
 pub use profile::{Member, Profile, UnknownName};

@@ -166,6 +166,14 @@ impl Node {
         self.engine.unpause(&self.inner.container).await
     }
 
+    /// Limits the node to `cpus` processors; 0 lifts the limit.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn limit_cpus(&self, cpus: f64) -> Result<(), EngineError> {
+        self.engine.limit_cpus(&self.inner.container, cpus).await
+    }
+
     /// What the engine says of it.
     ///
     /// # Errors
@@ -253,6 +261,16 @@ impl Node {
         let entries: Vec<_> = files.iter().map(|(path, content, mode)| (*path, *content, *mode, 0)).collect();
         let archive = crate::engine::pack(self.name(), &entries)?;
         self.engine.upload(&self.inner.container, directory, archive).await
+    }
+
+    /// As [`Node::put_files`], into the pod's holder.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn put_files_in_pod(&self, directory: &str, files: &[(&str, &[u8], u32)]) -> Result<(), EngineError> {
+        let entries: Vec<_> = files.iter().map(|(path, content, mode)| (*path, *content, *mode, 0)).collect();
+        let archive = crate::engine::pack(self.name(), &entries)?;
+        self.engine.upload(&self.inner.holder, directory, archive).await
     }
 
     /// The regular files below `path`: path (starting with its last component) and content.

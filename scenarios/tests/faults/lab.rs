@@ -19,7 +19,7 @@ pub const PORT: u16 = 5000;
 /// On a bare pod a fault shows at once.
 pub const LIMIT: Duration = Duration::from_secs(10);
 /// Long enough for several askings of a probe.
-const IN_VAIN: Duration = Duration::from_secs(2);
+const IN_VAIN: Duration = Duration::from_millis(1500);
 
 pub struct Lab {
     runtime: Runtime,

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use dora_harness::{
     engine::{Engine, reaper::become_reaper_if_asked},
+    fault::become_delay_if_asked,
     security::install_provider,
 };
 use libtest_mimic::{Arguments, Trial};
@@ -19,6 +20,7 @@ use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     become_reaper_if_asked();
+    become_delay_if_asked();
     install_provider();
     let mut arguments = Arguments::from_args();
     // They all break the same three nodes.

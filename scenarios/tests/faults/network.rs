@@ -1,8 +1,11 @@
 //! Faults of the links between nodes.
 
-use std::{slice::from_ref, sync::Arc};
+use std::{slice::from_ref, sync::Arc, time::Duration};
 
-use dora_harness::{fault::Partition, topology::Node};
+use dora_harness::{
+    fault::{Bandwidth, ConnectionReset, Latency, Loss, Partition},
+    topology::Node,
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::lab::{LIMIT, Lab, PORT, lives, stays_unseen};
@@ -52,6 +55,42 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
                 Err(failed) if format!("{failed:?}").contains("not seen to end") => Ok(()),
                 other => other,
             }
+        }),
+        lab.trial("loss", |n| async move {
+            let loss = || Loss::new(n.a.clone(), "listener", n.b.clone(), 0.3);
+            lives(loss()).await?;
+            stays_unseen(loss(), flush(n.a.clone()), "0 of 400").await
+        }),
+        lab.trial("connections reset", |n| async move {
+            let reset = || ConnectionReset::new(n.a.clone(), "listener", PORT);
+            lives(reset()).await?;
+            stays_unseen(reset(), flush(n.a.clone()), "Accepted").await?;
+            // A port that refuses because its process is dead is no reset by the network.
+            let node = n.a.clone();
+            let killed = async move { node.kill().await.map_err(|error| Failed::from(error.to_string())) };
+            let unseen = stays_unseen(reset(), killed, "does not listen").await;
+            n.a.start().await.map_err(|error| error.to_string())?;
+            match unseen {
+                Err(failed) if format!("{failed:?}").contains("not seen to end") => Ok(()),
+                other => other,
+            }
+        }),
+        lab.trial("latency", |n| async move {
+            let delay = Duration::from_millis(80);
+            let latency = || Latency::new(n.a.clone(), "listener", PORT, delay);
+            lives(latency().jitter(Duration::from_millis(10))).await?;
+            lives(latency().towards(from_ref(&n.b))).await?;
+            stays_unseen(latency(), flush(n.a.clone()), "a connection takes").await
+        }),
+        lab.trial("bandwidth", |n| async move {
+            let limit = || Bandwidth::new(n.a.clone(), "listener", n.b.clone(), 4_000_000);
+            lives(limit()).await?;
+            let node = n.a.clone();
+            let lifted = async move {
+                let command = ["tc", "qdisc", "del", "dev", "eth0", "root"];
+                node.exec_in_pod(&command, &[], LIMIT).await.map(drop).map_err(|error| Failed::from(error.to_string()))
+            };
+            stays_unseen(limit(), lifted, "times the rate arrives").await
         }),
         lab.trial("bridge", |n| async move { lives(Partition::bridge(from_ref(&n.a), &n.b, from_ref(&n.c))).await.map(drop) }),
     ]

@@ -2,12 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dora_harness::fault::{Fault, FaultError, Kill, NodeLoss, Pause, ProcessKill, Restart, Signal, Stop, inject};
+use dora_harness::{
+    fault::{Fault, FaultError, Kill, NodeLoss, Pause, ProcessKill, Restart, Signal, Stop, inject, probe::listens},
+    patience::within,
+    topology::Node,
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::lab::{LIMIT, Lab, PORT, lives, stays_unseen};
 
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Starts the node again as somebody else would, and waits until it listens.
+async fn restarted(node: Node) -> Result<(), Failed> {
+    node.start().await.map_err(|error| error.to_string())?;
+    let listening = within("the listener", LIMIT, Duration::from_millis(20), || async {
+        if listens(&node, PORT).await? { Ok(()) } else { Err("nobody listens".to_owned()) }
+    });
+    Ok(listening.await.map_err(|error| error.to_string())?)
+}
 
 pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
     vec![
@@ -17,8 +30,7 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
             let ignored = Kill::new(nodes.a.clone(), "listener", PORT).signal(Signal::Term);
             stays_unseen(ignored, async { Ok(()) }, "accepts").await?;
             let node = nodes.a.clone();
-            let restarted = async move { node.start().await.map_err(|error| Failed::from(error.to_string())) };
-            stays_unseen(Kill::new(nodes.a, "listener", PORT), restarted, "accepts").await
+            stays_unseen(Kill::new(nodes.a, "listener", PORT), restarted(node), "accepts").await
         }),
         lab.trial("kill with SIGSTOP", |nodes| async move {
             lives(Kill::new(nodes.a.clone(), "listener", PORT).signal(Signal::Stop)).await?;
@@ -39,8 +51,7 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
         lab.trial("loss of a node", |nodes| async move {
             lives(NodeLoss::new(nodes.a.clone(), "listener", PORT)).await?;
             let node = nodes.a.clone();
-            let restarted = async move { node.start().await.map_err(|error| Failed::from(error.to_string())) };
-            stays_unseen(NodeLoss::new(nodes.a, "listener", PORT), restarted, "listens").await
+            stays_unseen(NodeLoss::new(nodes.a, "listener", PORT), restarted(node), "listens").await
         }),
         lab.trial("signals to one process", |nodes| async move {
             let sleeper = |signal| ProcessKill::new(nodes.a.clone(), "listener", "sleep 86400", signal);

@@ -48,6 +48,17 @@ pub async fn seen_flows(nodes: &[Node]) -> Result<Vec<Flow>, String> {
     decode(&names, &counts)
 }
 
+/// How many of `count` datagrams from one node to another got lost.
+///
+/// # Errors
+/// What kept the probe from working.
+pub async fn lost(from: &Node, to: &Node, count: u64) -> Result<u64, String> {
+    let before = arrived(to).await?;
+    send(from, &[to], count).await?;
+    let came = arrived(to).await?.saturating_sub(before);
+    count.checked_sub(came).ok_or_else(|| format!("{} received {came} datagrams of {count}, some are not the probe's", to.name()))
+}
+
 /// How many datagrams reached the node's address without finding a listener, since its pod started.
 ///
 /// # Errors
