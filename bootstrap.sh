@@ -197,6 +197,10 @@ case $1 in
         have shellcheck || ! may_apt || apt_install shellcheck
         have shellcheck || missing "shellcheck is missing: apt-get install shellcheck"
         ;;
+    bench-peers)
+        have go || ! may_apt || apt_install golang-go ca-certificates
+        have go || missing "go is missing: apt-get install golang-go (or your distribution's package)"
+        ;;
     report) ;;
     *)
         need_engine

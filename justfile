@@ -31,6 +31,11 @@ lint:
 bench *ARGS:
     cargo bench --workspace "$@"
 
+# The linearizability checker beside Porcupine on the peer's own histories (needs Go): bench-peers [ROUNDS]
+[no-exit-message]
+bench-peers *ARGS:
+    @cargo run --release -p dora-benches --example peers -- "$@"
+
 # Start a topology and print its connection strings: up [--profile P] [--only redis,…]
 [no-exit-message]
 up *ARGS:

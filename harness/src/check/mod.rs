@@ -13,6 +13,7 @@ mod isolation;
 mod judge;
 mod ledger;
 mod level;
+pub mod linearizability;
 mod model;
 mod monotonic;
 mod retained;
