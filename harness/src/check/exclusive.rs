@@ -23,6 +23,21 @@ pub struct Overlap {
     pub completed: u64,
 }
 
+impl Overlap {
+    /// One sentence for people.
+    pub fn message(&self) -> String {
+        format!("{} accepted a write while {} was writable", self.intruder, self.holder)
+    }
+
+    /// The piece of the history that shows it.
+    pub fn witness(&self) -> String {
+        format!(
+            "{} from {} ns until {} ns; {} wrote from {} ns to {} ns",
+            self.holder, self.from, self.until, self.intruder, self.invoked, self.completed
+        )
+    }
+}
+
 /// Finds overlaps in a history of probes: operations whose value is `[node, …]`, and whose end says `[node, epoch]`, where the
 /// epoch (a timeline, a term) changes whenever a node becomes writable anew.
 ///

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{
     Answer, Checked, Model, bank, batches, causal, counter, fencing,
     isolation::{Transactions, isolation},
-    ledger, monotonic, retained,
+    ledger, monotonic, overlaps, retained,
     shape::Mismatch,
 };
 use crate::history::Operation;
@@ -37,6 +39,20 @@ fn decide(model: Model, operations: &[Operation], time_limit: Duration) -> Resul
         Model::RwRegister(level) => isolation(operations, Transactions::RwRegister, level, time_limit),
         Model::MonotonicReads => monotonic::monotonic_reads(operations),
         Model::Causal => causal::causal(operations),
+        Model::ExclusiveWriter => exclusive_writer(operations),
         Model::Fencing => fencing::fencing(operations),
     }
+}
+
+/// A history of probes, each of them a write that one node in one epoch accepted; see [`overlaps`].
+fn exclusive_writer(operations: &[Operation]) -> Result<Answer, Mismatch> {
+    let is_probe = |operation: &&Operation| operation.f == "probe" && operation.value.get(0).is_some_and(Value::is_string);
+    if let Some(other) = operations.iter().find(|operation| !is_probe(operation)) {
+        return Err(Mismatch::new(other, "exclusive-writer has probe [node, …]"));
+    }
+    Ok(match overlaps(operations).into_iter().next() {
+        Some(found) => Answer::Violated { finding: "two-primaries", message: found.message(), witness: found.witness() },
+        None if operations.iter().any(Operation::is_ok) => Answer::Holds,
+        None => Answer::Unknown("no probe ever found a writable node, so the watch was blind".into()),
+    })
 }

@@ -33,6 +33,8 @@ pub enum Model {
     MonotonicReads,
     /// `causal`: who sees an effect sees its cause.
     Causal,
+    /// `exclusive-writer`: never were two nodes writable at the same time.
+    ExclusiveWriter,
     /// `fencing`: tokens of a lock grow, and the guarded resource refuses old ones.
     Fencing,
 }
@@ -44,7 +46,7 @@ pub struct UnknownModel(pub String);
 
 impl Model {
     /// All names.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "counter-bounds",
         "durability",
         "bounded-loss",
@@ -55,6 +57,7 @@ impl Model {
         "rw-register",
         "monotonic-reads",
         "causal",
+        "exclusive-writer",
         "fencing",
     ];
 
@@ -71,6 +74,7 @@ impl Model {
             Self::RwRegister(_) => "rw-register",
             Self::MonotonicReads => "monotonic-reads",
             Self::Causal => "causal",
+            Self::ExclusiveWriter => "exclusive-writer",
             Self::Fencing => "fencing",
         }
     }
@@ -107,6 +111,7 @@ impl FromStr for Model {
             "rw-register" => Self::RwRegister(Level::Serializable),
             "monotonic-reads" => Self::MonotonicReads,
             "causal" => Self::Causal,
+            "exclusive-writer" => Self::ExclusiveWriter,
             "fencing" => Self::Fencing,
             other => return Err(UnknownModel(other.into())),
         })

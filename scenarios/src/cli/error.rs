@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use dora_harness::{
     engine::EngineError,
+    history::ReadError,
     topology::{GroundError, UnknownName},
 };
 use dora_reports::BundleError;
@@ -38,6 +39,9 @@ pub enum CliError {
     /// A bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// A history that is none.
+    #[error("the history is not usable: {0}")]
+    History(#[from] ReadError),
     /// A file.
     #[error("failed to {what} {}: {source}", path.display())]
     File {
@@ -58,6 +62,7 @@ impl CliError {
             | Self::Unknown(_)
             | Self::Usage(_)
             | Self::Config { .. }
+            | Self::History(_)
             | Self::Engine(EngineError::UnknownImage { .. }) => 2,
             Self::Engine(_) | Self::Ground(_) | Self::Bundle(_) | Self::File { .. } => 3,
         }

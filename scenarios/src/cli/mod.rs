@@ -1,5 +1,6 @@
 //! The command line: what it accepts, and what its exit codes mean.
 
+mod check;
 mod config;
 mod conform;
 mod error;
@@ -13,7 +14,10 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use dora_harness::topology::{Member, Profile};
+use dora_harness::{
+    check::{Level, Model},
+    topology::{Member, Profile},
+};
 use dora_scenarios::runner::Part;
 
 use self::{config::Config, error::CliError};
@@ -22,6 +26,8 @@ use self::{config::Config, error::CliError};
 const RUNS: &str = "target/dora";
 
 const AFTER: &str = "Exit codes: 0 all satisfied (for `health`: every node has its role; for `prove`: every defect was noticed) · 1 a clause is not satisfied, or a defect was not noticed · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted";
+
+const CHECK_AFTER: &str = "Exit codes: 0 the history is one that the model allows · 1 it is not · 2 wrong usage, or an unreadable history · 4 it could not be decided";
 
 /// Shows with evidence that a five-database platform survives failures, keeps data encrypted and can be restored.
 #[derive(Debug, Parser)]
@@ -56,6 +62,9 @@ enum Command {
     },
     /// List the images: versions, licences, what each can do
     Images(ImagesArgs),
+    /// Decide a recorded history, ours or Jepsen's
+    #[command(after_help = CHECK_AFTER)]
+    Check(CheckArgs),
     /// Look at a report
     Report {
         #[command(subcommand)]
@@ -129,6 +138,26 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+struct CheckArgs {
+    /// JSON lines of a bundle's `histories`, Jepsen's history.edn, or its JSON
+    file: std::path::PathBuf,
+    #[arg(long, value_name = "NAME", value_parser = clap::value_parser!(Model), help = format!("One of {}", Model::NAMES.join(", ")))]
+    model: Model,
+    /// The isolation level of transactions, such as snapshot-isolation (default: serializable)
+    #[arg(long, value_parser = clap::value_parser!(Level))]
+    level: Option<Level>,
+    /// What all accounts of a bank add up to (default: what the first read shows)
+    #[arg(long, value_name = "AMOUNT")]
+    total: Option<i64>,
+    /// How many acknowledged additions bounded-loss may lose (default: 0)
+    #[arg(long, value_name = "N")]
+    lost_max: Option<u64>,
+    /// How long to search
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = check::duration)]
+    time_limit: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
 struct ImagesArgs {
     #[command(flatten)]
     platform: PlatformArgs,
@@ -172,6 +201,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Down(args) => platform::down(args).await,
         Command::Sweep { all } => platform::sweep(all).await,
         Command::Images(args) => images::images(args, &config).await,
+        Command::Check(args) => check::check(&args),
         Command::Report { command } => report::report(&command),
     }
 }

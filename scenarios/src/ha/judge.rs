@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dora_harness::{
-    check::{Answer, Availability, Checked, durability, overlaps},
+    check::{Answer, Availability, Checked, Model, durability, judge},
     history::{Operation, Recorder},
     patience::within,
     topology::Node,
@@ -165,21 +165,12 @@ pub fn report(trial: &Trial, name: &str, file: &str, checked: &Checked) {
 
 /// Never two writable nodes, from the answers of probers on each of them.
 fn writable(trial: &Trial, operations: &[Operation], file: &str) {
-    let found = overlaps(operations);
-    let answered = operations.iter().filter(|operation| operation.is_ok()).count() as u64;
-    let answer = match found.first() {
-        None if answered == 0 => Answer::Unknown("no probe ever found a writable node, so the watch was blind".into()),
-        None => Answer::Holds,
-        Some(overlap) => Answer::Violated {
-            finding: "two-primaries",
-            message: format!("{} accepted a write while {} was writable", overlap.intruder, overlap.holder),
-            witness: format!(
-                "{} from {} ns until {} ns; {} wrote from {} ns to {} ns",
-                overlap.holder, overlap.from, overlap.until, overlap.intruder, overlap.invoked, overlap.completed
-            ),
-        },
+    let checked = judge(Model::ExclusiveWriter, operations);
+    let nodes = match &checked.answer {
+        Answer::Holds => Some(1.0),
+        Answer::Violated { .. } => Some(2.0),
+        Answer::Unknown(_) => None,
     };
-    let nodes = if found.is_empty() { 1.0 } else { 2.0 };
-    trial.measure("writable_primaries", (answered > 0).then_some(nodes), "nodes");
-    report(trial, "writable", file, &Checked { model: "exclusive-writer", operations: operations.len() as u64, answer });
+    trial.measure("writable_primaries", nodes, "nodes");
+    report(trial, "writable", file, &checked);
 }
