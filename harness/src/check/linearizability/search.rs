@@ -176,6 +176,8 @@ impl<'a, M: Model, B: Bits> Search<'a, M, B> {
             Ok(()) if reached >= self.target || self.visited.insert((reached, state), &open) => self.enter(state, made_by, open),
             Ok(()) => self.back_to(from, ordered),
             Err(lost) => {
+                // What it has passed, it has passed.
+                self.longest.keep(reached, &self.position.order);
                 self.note(lost);
                 self.back_to(from, ordered);
             }
