@@ -33,6 +33,8 @@ impl Engine {
     ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
+            // It never runs, but the engine wants to know what would.
+            cmd: Some(vec!["true".into()]),
             labels: Some(labels::of(run, kind, "toolbox")),
             ..ContainerCreateBody::default()
         };

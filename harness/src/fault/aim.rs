@@ -51,8 +51,8 @@ impl Aim {
             Self::Link(one, other) => Ok(vec![self.node(one, clusters)?, self.node(other, clusters)?]),
             Self::Cluster(name) => {
                 let found = clusters.iter().find(|cluster| cluster.name() == name);
-                let known = || clusters.iter().map(|cluster| cluster.name().to_owned()).collect();
-                Ok(found.ok_or_else(|| self.nothing(known()))?.nodes())
+                let known = || clusters.iter().map(|cluster| cluster.name().to_owned()).collect::<Vec<_>>();
+                Ok(found.ok_or_else(|| self.nothing(&known()))?.nodes())
             }
             Self::Role { role, cluster } => self.with_role(role, cluster.as_deref(), clusters).await,
         }
@@ -69,16 +69,16 @@ impl Aim {
                 known.push(format!("{} ({})", health.node, health.observed));
             }
         }
-        if found.is_empty() { Err(self.nothing(known)) } else { Ok(found) }
+        if found.is_empty() { Err(self.nothing(&known)) } else { Ok(found) }
     }
 
     fn node(&self, name: &str, clusters: &[Arc<dyn Cluster>]) -> Result<Node, AimError> {
         let all: Vec<Node> = clusters.iter().flat_map(|cluster| cluster.nodes()).collect();
         let found = all.iter().find(|node| node.name() == name).cloned();
-        found.ok_or_else(|| self.nothing(all.iter().map(|node| node.name().to_owned()).collect()))
+        found.ok_or_else(|| self.nothing(&all.iter().map(|node| node.name().to_owned()).collect::<Vec<_>>()))
     }
 
-    fn nothing(&self, known: Vec<String>) -> AimError {
+    fn nothing(&self, known: &[String]) -> AimError {
         let known = if known.is_empty() { "no nodes".to_owned() } else { known.join(", ") };
         AimError::Nothing { aim: self.to_string(), known }
     }

@@ -55,6 +55,19 @@ pub enum Ways {
     Mute,
 }
 
+impl std::str::FromStr for Ways {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "both" => Ok(Self::Both),
+            "deaf" => Ok(Self::Deaf),
+            "mute" => Ok(Self::Mute),
+            _ => Err("write both, deaf or mute".into()),
+        }
+    }
+}
+
 /// A fault that is ordered, with everything that another process needs to heal it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use dora_harness::{
     engine::EngineError,
+    fault::FaultError,
     history::ReadError,
     topology::{GroundError, UnknownName},
 };
@@ -36,6 +37,9 @@ pub enum CliError {
     /// The platform.
     #[error(transparent)]
     Ground(#[from] GroundError),
+    /// A fault that was ordered by hand.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -64,7 +68,7 @@ impl CliError {
             | Self::Config { .. }
             | Self::History(_)
             | Self::Engine(EngineError::UnknownImage { .. }) => 2,
-            Self::Engine(_) | Self::Ground(_) | Self::Bundle(_) | Self::File { .. } => 3,
+            Self::Engine(_) | Self::Ground(_) | Self::Fault(_) | Self::Bundle(_) | Self::File { .. } => 3,
         }
     }
 }

@@ -3,7 +3,9 @@
 mod check;
 mod config;
 mod conform;
+mod equip;
 mod error;
+mod fault;
 mod images;
 mod platform;
 mod progress;
@@ -54,6 +56,11 @@ enum Command {
     Health(RunArgs),
     /// Remove a platform that `up` left running
     Down(RunArgs),
+    /// Break a platform that `up` left running, on purpose and with proof
+    Fault {
+        #[command(subcommand)]
+        command: fault::FaultCommand,
+    },
     /// Remove what dead runs left behind
     Sweep {
         /// Also remove platforms that `up` left running
@@ -129,6 +136,9 @@ struct UpArgs {
     /// Only these parts, such as redis,postgres
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = clap::value_parser!(Member))]
     only: Vec<Member>,
+    /// Prepare a node for faults: disk:MIB (a data directory of that size in memory), clock, fsync
+    #[arg(long, value_name = "NODE=WHAT,…", value_parser = equip::equipment)]
+    equip: Vec<(String, dora_harness::topology::Equipment)>,
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +209,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Up(args) => platform::up(args, &config).await,
         Command::Health(args) => platform::health(args).await,
         Command::Down(args) => platform::down(args).await,
+        Command::Fault { command } => fault::fault(command).await,
         Command::Sweep { all } => platform::sweep(all).await,
         Command::Images(args) => images::images(args, &config).await,
         Command::Check(args) => check::check(&args),

@@ -31,6 +31,9 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     progress.begin("platform", "starts");
     let started = async {
         let ground = Ground::lay(engine, GroundOptions { run: run.clone(), kind: RunKind::Kept, profile, images }).await?;
+        for (node, equipment) in args.equip {
+            ground.equip(&node, equipment);
+        }
         platform.start(&ground, &members).await?;
         Ok::<_, CliError>(ground)
     };
@@ -79,10 +82,8 @@ pub async fn save(ground: &Ground, platform: &Platform, dir: &Path) -> Result<()
     file.write_all(&text).map_err(failed(&path))
 }
 
-/// Asks every node for its role.
-pub async fn health(args: RunArgs) -> Result<ExitCode, CliError> {
-    let engine = Engine::connect().await?;
-    let run = find(&engine, args.run).await?;
+/// Handles of what `up` saved.
+pub async fn load(engine: &Engine, run: &RunId) -> Result<Platform, CliError> {
     let path = Path::new(RUNS).join(run.as_str()).join(SAVED);
     let text = std::fs::read(&path).map_err(|source| CliError::File {
         what: "read (call it from the folder where `dora up` ran)",
@@ -91,7 +92,14 @@ pub async fn health(args: RunArgs) -> Result<ExitCode, CliError> {
     })?;
     let saved: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(&text).map_err(|error| CliError::Config { path: path.clone(), reason: error.to_string() })?;
-    let platform = Platform::load(&engine, saved).await?;
+    Ok(Platform::load(engine, saved).await?)
+}
+
+/// Asks every node for its role.
+pub async fn health(args: RunArgs) -> Result<ExitCode, CliError> {
+    let engine = Engine::connect().await?;
+    let run = find(&engine, args.run).await?;
+    let platform = load(&engine, &run).await?;
     let health = platform.health().await;
     for node in &health {
         let mark = if node.healthy { "ok " } else { "BAD" };
@@ -111,12 +119,14 @@ pub async fn down(args: RunArgs) -> Result<ExitCode, CliError> {
         // A platform of another folder has no files here.
         let _ = std::fs::remove_file(Path::new(RUNS).join(run.as_str()).join(file));
     }
+    // With their target, faults are gone, too.
+    let _ = std::fs::remove_dir_all(Path::new(RUNS).join(run.as_str()).join("faults"));
     println!("removed {count} objects of run {run}");
     Ok(ExitCode::SUCCESS)
 }
 
 /// The run that was named, or the only one that `up` left running.
-async fn find(engine: &Engine, given: Option<String>) -> Result<RunId, CliError> {
+pub async fn find(engine: &Engine, given: Option<String>) -> Result<RunId, CliError> {
     let runs = engine.runs().await?;
     let name = if let Some(name) = given {
         name

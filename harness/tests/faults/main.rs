@@ -1,12 +1,13 @@
 //! Goal: every fault that this machine can inject is seen by its probe, ends when it is healed, and is *not* seen when it was
 //! not injected.
-//! Method: three pods with a TLS listener each and no database. Every fault goes through its whole life; then the same once more, with the
+//! Method: three pods with a listener each and no database. Every fault goes through its whole life; then the same once more, with the
 //! injection undone behind the fault's back, which must leave it unconfirmed.
 //! What it does not show: what a database makes of a fault; the scenarios are for that.
 
 mod lab;
 mod network;
 mod process;
+mod resources;
 
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(101);
     }
-    let trials: Vec<Trial> = [process::trials(&lab), network::trials(&lab)].into_iter().flatten().collect();
+    let trials: Vec<Trial> = [process::trials(&lab), network::trials(&lab), resources::trials(&lab)].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     lab.close();
     conclusion.exit_code()

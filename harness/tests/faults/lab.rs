@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use std::{
 use dora_harness::{
     engine::{Engine, RunId, RunKind, reaper::Reaper},
     fault::{Fault, FaultRecord, inject},
-    topology::{Ground, GroundOptions, Node, PodSpec, Profile},
+    topology::{Equipment, Ground, GroundOptions, Node, PodSpec, Profile, Seat},
 };
 use libtest_mimic::{Failed, Trial};
 use tokio::runtime::Runtime;
@@ -28,6 +29,7 @@ pub struct Lab {
 
 struct Open {
     nodes: Vec<Node>,
+    ground: Ground,
     reaper: Reaper,
 }
 
@@ -62,6 +64,15 @@ impl Lab {
         })
     }
 
+    /// A further node, with an equipment. The lab has to be open.
+    pub async fn equipped(&self, name: &str, equipment: Equipment) -> Result<Node, Failed> {
+        let Some(Ok(open)) = self.open.get() else { return Err("the lab is not open".into()) };
+        open.ground.equip(name, equipment);
+        let seat = open.ground.seats(&[name.to_owned()]).map_err(|error| error.to_string())?.remove(0);
+        let hosts = vec![(seat.name.clone(), seat.address)];
+        Ok(open.ground.start(listener(seat, hosts)).await.map_err(|error| error.to_string())?)
+    }
+
     /// Removes the nodes.
     pub fn close(self: Arc<Self>) {
         if let Some(Ok(open)) = Arc::into_inner(self).and_then(|lab| lab.open.into_inner()) {
@@ -80,23 +91,26 @@ async fn start() -> Result<Open, String> {
     let ground = Ground::lay(engine, options).await.map_err(|error| text(&error))?;
     let seats = ground.seats(&["a", "b", "c"].map(ToOwned::to_owned)).map_err(|error| text(&error))?;
     let hosts: Vec<_> = seats.iter().map(|seat| (seat.name.clone(), seat.address)).collect();
-    let starts = seats.into_iter().map(|seat| {
-        ground.start(PodSpec {
-            seat,
-            cluster: "bare".into(),
-            role: "listener".into(),
-            image: "base".into(),
-            user: "nobody".into(),
-            hosts: hosts.clone(),
-            files: vec![("/dora/bin/start.sh".into(), include_bytes!("listener.sh").to_vec(), 0o755)],
-            env: Vec::new(),
-            capabilities: Vec::new(),
-            volumes: Vec::new(),
-            memory_bytes: 128 << 20,
-        })
-    });
+    let starts = seats.into_iter().map(|seat| ground.start(listener(seat, hosts.clone())));
     let nodes = futures_util::future::try_join_all(starts).await.map_err(|error| text(&error))?;
-    Ok(Open { nodes, reaper })
+    Ok(Open { nodes, ground, reaper })
+}
+
+/// What stands on a seat.
+fn listener(seat: Seat, hosts: Vec<(String, Ipv4Addr)>) -> PodSpec {
+    PodSpec {
+        seat,
+        cluster: "bare".into(),
+        role: "listener".into(),
+        image: "base".into(),
+        user: "nobody".into(),
+        hosts,
+        files: vec![("/dora/bin/start.sh".into(), include_bytes!("listener.sh").to_vec(), 0o755)],
+        env: Vec::new(),
+        capabilities: Vec::new(),
+        volumes: Vec::new(),
+        memory_bytes: 128 << 20,
+    }
 }
 
 /// The whole life of a fault, each step seen.
