@@ -27,6 +27,7 @@ mod restart;
 mod signal;
 mod slow_link;
 mod stop;
+mod together;
 mod traffic;
 
 pub use aim::{Aim, AimError};
@@ -54,3 +55,4 @@ pub use restart::Restart;
 pub use signal::{Signal, UnknownSignal};
 pub use slow_link::SlowLink;
 pub use stop::Stop;
+pub use together::Together;

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Course, HaTarget, Service, Strike,
-    judge::{self, RECOVERY_TOO_LATE},
+    judge::{self, RECOVERY_TOO_LATE, SERVICE_INTERRUPTED},
     load::{CLIENTS, Loads, inserts_within},
 };
 use crate::{ScenarioError, Trial};
@@ -230,7 +230,7 @@ async fn while_it_lasts(
         judge_sustained(trial, &operations, &seen, injected_ms, until_ms);
     }
     // A proof has what it wants to know; whether redundancy comes back is for its undoing to see to.
-    if !in_time && trial.sabotage.is_some_and(|sabotage| sabotage.expects == RECOVERY_TOO_LATE) {
+    if !in_time && trial.sabotage.is_some_and(|sabotage| [RECOVERY_TOO_LATE, SERVICE_INTERRUPTED].contains(&sabotage.expects)) {
         return Ok(None);
     }
     Ok(Some(Clocks {

@@ -13,6 +13,8 @@ use dora_reports::evidence::{Clocks, Finding};
 use super::{HaTarget, load::Stopped};
 use crate::{ScenarioError, Trial};
 
+/// The finding of a service that had to go on and did not.
+pub const SERVICE_INTERRUPTED: &str = "service-interrupted";
 /// The finding of a service that is back too late.
 pub const RECOVERY_TOO_LATE: &str = "recovery-too-late";
 /// What is still under way when the load ends arrives within this time.
@@ -48,7 +50,7 @@ pub fn continuity(trial: &Trial, seen: &Availability, gap: Duration) -> bool {
         return true;
     }
     let message = format!("nothing was acknowledged for {:.1} s, longer than {:.0} s", seen.longest_gap_ms / 1e3, gap.as_secs_f64());
-    trial.find(Finding::violation("service-interrupted", message));
+    trial.find(Finding::violation(SERVICE_INTERRUPTED, message));
     false
 }
 

@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufStream},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
 use super::client::{GraphError, Login, Rows, USER};
 use crate::security::{client_config, connect};
 
-trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+trait Transport: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for T {}
 
 type Wire = Compat<BufStream<Box<dyn Transport>>>;
 
@@ -82,12 +82,39 @@ impl BoltOne {
     /// [`GraphError::Refused`], after which the connection is usable, or [`GraphError::Broken`], after which it is not.
     pub async fn run(&mut self, statement: &str, parameters: &Map<String, Value>) -> Result<Rows, GraphError> {
         let limit = self.limit;
-        timeout(limit, self.exchange(statement, parameters))
-            .await
-            .map_err(|_elapsed| GraphError::Broken(format!("nothing within {} ms", limit.as_millis())))?
+        let reply = timeout(limit, self.exchange(statement, parameters)).await.map_err(|_elapsed| no_answer(limit))??;
+        Ok(reply.rows)
     }
 
-    async fn exchange(&mut self, statement: &str, parameters: &Map<String, Value>) -> Result<Rows, GraphError> {
+    /// Runs one statement in a transaction that the server begins only when it has everything that `bookmark` stands for; the second part of
+    /// the answer is the bookmark of this transaction.
+    ///
+    /// # Errors
+    /// [`GraphError::Uncommitted`] for all that happens before the commit is sent, [`GraphError::Broken`] for all that happens after.
+    pub async fn transact(
+        &mut self,
+        bookmark: Option<&str>,
+        statement: &str,
+        parameters: &Map<String, Value>,
+    ) -> Result<(Rows, Option<String>), GraphError> {
+        let limit = self.limit;
+        let deadline = Instant::now() + limit;
+        let begin = bookmark.map(|bookmark| ("bookmark".to_owned(), Value::from(bookmark))).into_iter().collect();
+        let before = async {
+            self.exchange("BEGIN", &begin).await?;
+            self.exchange(statement, parameters).await
+        };
+        let before = timeout_at(deadline, before).await.unwrap_or_else(|_elapsed| Err(no_answer(limit)));
+        let Reply { rows, .. } = before.map_err(|error| GraphError::Uncommitted(Box::new(error)))?;
+        let commit = timeout_at(deadline, self.exchange("COMMIT", &Map::new())).await.unwrap_or_else(|_elapsed| Err(no_answer(limit)));
+        match commit {
+            Ok(Reply { bookmark, .. }) => Ok((rows, bookmark)),
+            Err(GraphError::Broken(words)) => Err(GraphError::Broken(words)),
+            Err(error) => Err(GraphError::Broken(error.to_string())),
+        }
+    }
+
+    async fn exchange(&mut self, statement: &str, parameters: &Map<String, Value>) -> Result<Reply, GraphError> {
         let parameters: Params = parameters.iter().map(|(name, value)| (name.clone(), to_bolt(value))).collect();
         let columns = match self.client.run(statement, Some(parameters), None).await {
             Ok(Message::Success(success)) => match success.metadata().get("fields") {
@@ -99,8 +126,10 @@ impl BoltOne {
             Err(error) => return Err(GraphError::Broken(error.to_string())),
         };
         match self.client.pull(None).await {
-            Ok((records, Message::Success(_))) => {
-                Ok(records.iter().map(|record| columns.iter().cloned().zip(record.fields().iter().map(to_json)).collect()).collect())
+            Ok((records, Message::Success(success))) => {
+                let row = |fields: &[BoltValue]| columns.iter().cloned().zip(fields.iter().map(to_json)).collect();
+                let rows = records.iter().map(|record| row(record.fields())).collect();
+                Ok(Reply { rows, bookmark: success.metadata().get("bookmark").map(text) })
             }
             // Here the transaction commits: what fails now may be in the log of some members already.
             Ok((_, Message::Failure(failure))) => Err(GraphError::Broken(self.acknowledged(refusal(failure.metadata())).await.to_string())),
@@ -116,6 +145,17 @@ impl BoltOne {
             Err(error) => GraphError::Broken(format!("{refusal}; then {error}")),
         }
     }
+}
+
+/// What a statement answers.
+struct Reply {
+    rows: Rows,
+    /// Only a commit has one.
+    bookmark: Option<String>,
+}
+
+fn no_answer(limit: Duration) -> GraphError {
+    GraphError::Broken(format!("nothing within {} ms", limit.as_millis()))
 }
 
 fn refusal(words: &HashMap<String, BoltValue>) -> GraphError {

@@ -27,6 +27,9 @@ pub enum GraphError {
     /// The connection broke after sending, or no answer came: the statement may have been applied.
     #[error("no answer: {0}")]
     Broken(String),
+    /// The transaction did not come to its commit: nothing of it was applied.
+    #[error("not committed: {0}")]
+    Uncommitted(Box<GraphError>),
     /// No member says that it is the leader.
     #[error("no leader: {0}")]
     NoLeader(String),
@@ -36,10 +39,28 @@ impl GraphError {
     /// Whether the statement was surely not applied.
     pub fn is_surely_not_applied(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::NoLeader(_) => true,
+            Self::Connect(_) | Self::NoLeader(_) | Self::Uncommitted(_) => true,
             // A failed replication may have reached a majority after all.
             Self::Refused { code, .. } => code.starts_with("Neo.ClientError") && !code.ends_with("ReplicationFailure"),
             Self::Broken(_) => false,
+        }
+    }
+
+    /// Whether the server said that it does not take writes: whoever believed that it leads needs a new routing table.
+    pub fn is_not_a_leader(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => code.ends_with("Cluster.NotALeader"),
+            Self::Uncommitted(cause) => cause.is_not_a_leader(),
+            Self::Connect(_) | Self::Broken(_) | Self::NoLeader(_) => false,
+        }
+    }
+
+    /// Whether the connection can be used for the next statement.
+    pub fn leaves_usable(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Uncommitted(cause) => cause.leaves_usable(),
+            Self::Connect(_) | Self::Broken(_) | Self::NoLeader(_) => false,
         }
     }
 }

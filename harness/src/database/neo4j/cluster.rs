@@ -1,13 +1,13 @@
 //! The causal cluster: three cores, of which one leads, and a read replica that follows.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
+    bolt_one::BoltOne,
     client::{Dialect, GraphClient, GraphError, Login, USER},
     pods::{self, BOLT, BackupFiles, HTTPS, Mode},
 };
@@ -139,6 +139,14 @@ impl CausalCluster {
         GraphClient::connect(Dialect::Three, node.socket(BOLT), &self.login(limit)).await
     }
 
+    /// A connection to one member, whatever its role, that knows bookmarks.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub async fn session_of(&self, node: &Node, limit: Duration) -> Result<BoltOne, GraphError> {
+        BoltOne::connect(node.socket(BOLT), &self.login(limit)).await
+    }
+
     /// What a member says of itself: `LEADER`, `FOLLOWER` or `READ_REPLICA`. It answers only when its store is open.
     ///
     /// # Errors
@@ -163,19 +171,6 @@ impl CausalCluster {
             });
             GraphError::NoLeader(words.collect::<Vec<_>>().join(", "))
         })
-    }
-
-    /// Where the routing table of that member sends writes.
-    ///
-    /// # Errors
-    /// [`GraphError::NoLeader`] when it names nobody, or what the member answered.
-    pub async fn writer_by(&self, node: &Node, limit: Duration) -> Result<SocketAddr, GraphError> {
-        let mut client = self.client_of(node, limit).await?;
-        let rows = client.ask("CALL dbms.cluster.routing.getRoutingTable({}) YIELD servers RETURN servers").await?;
-        let servers = rows.first().and_then(|row| row["servers"].as_array().cloned()).unwrap_or_default();
-        let writers = servers.iter().filter(|server| server["role"] == "WRITE").filter_map(|server| server["addresses"].as_array());
-        let address = writers.flatten().find_map(Value::as_str).and_then(|address| address.parse().ok());
-        address.ok_or_else(|| GraphError::NoLeader(format!("the routing table of {} names no writer", node.name())))
     }
 }
 

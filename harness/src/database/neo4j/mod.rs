@@ -8,16 +8,21 @@ mod community;
 pub mod domain;
 mod modern;
 mod pods;
+mod routing;
+mod routing_driver;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use bolt_one::BoltOne;
 pub use client::{Dialect, GraphClient, GraphError, Login, Rows, USER};
 pub use cluster::{CausalCluster, CausalClusterRecord, LEADER};
 pub use community::{CommunityRecord, CommunityServer};
-pub use pods::{BOLT, BackupFiles, HTTPS, TLS_CIPHERS, TLS_VERSIONS};
+pub use pods::{BOLT, BackupFiles, CONFIGURATION, HTTPS, TLS_CIPHERS, TLS_VERSIONS};
+pub use routing::{Access, RoutingTable};
+pub use routing_driver::{Answer, RoutingDriver};
 
 use crate::{
     database::Cluster,

@@ -20,6 +20,8 @@ pub const HTTPS: u16 = 7473;
 pub const CLUSTER_IMAGE: &str = "neo4j-cluster";
 /// Image of the single server.
 pub const COMMUNITY_IMAGE: &str = "neo4j-community";
+/// The file that a server takes its configuration from.
+pub const CONFIGURATION: &str = "/dora/config/neo4j.conf";
 /// What clients may use; the configuration files take it from here.
 pub const TLS_VERSIONS: &str = "TLSv1.3";
 /// The suites for it.
@@ -101,7 +103,7 @@ pub fn member(
         }),
     )?;
     let mut files = scripts("neo4j-cluster")?;
-    files.push(("/dora/config/neo4j.conf".into(), configuration.into_bytes(), 0o600));
+    files.push((CONFIGURATION.into(), configuration.into_bytes(), 0o600));
     files.push(("/dora/config/auth.ini".into(), users.as_bytes().to_vec(), 0o600));
     if mode == Mode::Core {
         files.extend(backup.iter().map(|(path, content)| (format!("/dora/backup/{path}"), content.clone(), 0o644)));
@@ -119,7 +121,7 @@ pub fn community(seat: &Seat, cluster: &str, password: &Secret, backup: &BackupF
         }),
     )?;
     let mut files = scripts("neo4j-community")?;
-    files.push(("/dora/config/neo4j.conf".into(), configuration.into_bytes(), 0o600));
+    files.push((CONFIGURATION.into(), configuration.into_bytes(), 0o600));
     files.push(("/dora/config/auth.ini".into(), community_users(password)?.into_bytes(), 0o600));
     files.extend(backup.iter().map(|(path, content)| (format!("/dora/backup/{path}"), content.clone(), 0o644)));
     Ok(pod(seat, cluster, "single server", COMMUNITY_IMAGE, std::slice::from_ref(seat), files))
