@@ -3,6 +3,7 @@
 mod answer;
 mod availability;
 mod bank;
+mod batch_reads;
 mod batches;
 mod causal;
 mod counter;
@@ -24,6 +25,7 @@ mod witness;
 
 pub use answer::{Answer, Checked};
 pub use availability::{Availability, availability, ceased_after, longest_gap, samples};
+pub use batch_reads::{BatchReads, batches_read};
 pub use durability::{Durability, durability};
 pub use exclusive::{Overlap, overlaps};
 pub use judge::{judge, judge_within};

@@ -30,6 +30,8 @@ const BASELINE: Duration = Duration::from_secs(6);
 const AFTERWARDS: Duration = Duration::from_secs(3);
 /// How long is waited beyond the objective, so that a late recovery is measured and not cut off.
 const BEYOND: Duration = Duration::from_secs(10);
+/// A planted defect that keeps redundancy away is told from a slow recovery by then: a proof need not wait for the objective.
+const PROOF_REDUNDANCY: Duration = Duration::from_secs(45);
 /// A fault shows within this time, or it did not happen.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(15);
 
@@ -257,7 +259,7 @@ async fn regain_redundancy(
     recorder: &Recorder,
     healing_ms: f64,
 ) -> Option<f64> {
-    let limit = goal.redundancy + BEYOND;
+    let limit = if trial.sabotage.is_some() { goal.redundancy.min(PROOF_REDUNDANCY) } else { goal.redundancy + BEYOND };
     let whole = within("redundancy", limit, Duration::from_millis(250), || judge::is_whole(target, hit, recorder)).await;
     let at = whole.as_ref().ok().map(|()| trial.now_ms());
     if at.is_some() {

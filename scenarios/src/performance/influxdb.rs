@@ -76,7 +76,10 @@ enum Prepared {
 impl LoadTarget for Load {
     async fn load(&self, dataset: &Dataset) -> Result<(), ScenarioError> {
         self.influx.load_domain(dataset).await.map_err(|error| ScenarioError::client("load the domain's points", error))?;
-        self.influx.ensure_database(INGEST).await.map_err(|error| ScenarioError::client("make a database for written points", error))
+        self.influx
+            .ensure_database(INGEST, self.influx.form().replication())
+            .await
+            .map_err(|error| ScenarioError::client("make a database for written points", error))
     }
 
     async fn entry(&self) -> Result<SocketAddr, ScenarioError> {

@@ -24,8 +24,12 @@ pub struct Access {
 }
 
 /// How many copies must have a point before it is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consistency {
+    /// None yet: it is enough that the node that was asked keeps the point for those that should have it.
+    Any,
+    /// One.
+    One,
     /// More than half.
     Quorum,
     /// All.
@@ -33,8 +37,14 @@ pub enum Consistency {
 }
 
 impl Consistency {
-    const fn name(self) -> &'static str {
+    /// All of them, from the weakest to the strongest.
+    pub const LEVELS: [Self; 4] = [Self::Any, Self::One, Self::Quorum, Self::All];
+
+    /// The word that a request carries.
+    pub const fn name(self) -> &'static str {
         match self {
+            Self::Any => "any",
+            Self::One => "one",
             Self::Quorum => "quorum",
             Self::All => "all",
         }

@@ -138,12 +138,15 @@ impl Influx {
         self.ensure(database, &statements(&schema)).await
     }
 
-    /// Makes a plain database, unless it is there, and lets the application in.
+    /// Makes a plain database with so many copies of every point, unless it is there, and lets the application in.
     ///
     /// # Errors
-    /// [`InfluxError`].
-    pub async fn ensure_database(&self, database: &str) -> Result<(), InfluxError> {
-        self.ensure(database, &[&format!("CREATE DATABASE \"{database}\"")]).await
+    /// [`InfluxError`], or a template's error as [`InfluxError::Setup`].
+    pub async fn ensure_database(&self, database: &str, copies: usize) -> Result<(), InfluxError> {
+        let context = json!({ "database": database, "copies": copies });
+        let schema = assets::render("schema/influxdb/administration/plain.influxql.j2", context)
+            .map_err(|error| InfluxError::Setup(error.to_string()))?;
+        self.ensure(database, &statements(&schema)).await
     }
 
     async fn ensure(&self, database: &str, schema: &[&str]) -> Result<(), InfluxError> {

@@ -5,6 +5,7 @@ mod client;
 mod content;
 mod deployment;
 mod form;
+mod membership;
 mod part;
 mod start;
 

@@ -164,6 +164,7 @@ fn cluster_files(seats: &[Seat], at: usize, seat: &Seat) -> Result<Files, Ground
         ("/dora/config/influxdb.toml".into(), server.into_bytes(), 0o600),
         ("/dora/config/stunnel.conf".into(), proxy.into_bytes(), 0o600),
         script(folder, "start.sh")?,
+        script(folder, "meta-leader.sh")?,
         script(folder, "backup.sh")?,
         script(folder, "restore.sh")?,
     ])
