@@ -21,27 +21,35 @@ pub struct Course {
     pub service: Service,
     /// The fault lasts at least this long, besides the time of sustained operation.
     pub hold: Duration,
+    /// The fault takes its effect within this time (a leadership that is not renewed ends later): sustained operation counts from there.
+    pub settling: Duration,
 }
 
 impl Course {
     /// Writes return while the fault lasts; it is healed after sustained operation.
     pub const fn returns() -> Self {
-        Self { service: Service::Returns, hold: Duration::ZERO }
+        Self { service: Service::Returns, hold: Duration::ZERO, settling: Duration::ZERO }
     }
 
     /// Writes go on.
     pub const fn continues() -> Self {
-        Self { service: Service::Continues, hold: Duration::ZERO }
+        Self { service: Service::Continues, hold: Duration::ZERO, settling: Duration::ZERO }
     }
 
     /// Writes cease `within` this time, for as long as the fault is `hold`.
     pub const fn ceases(within: Duration, hold: Duration) -> Self {
-        Self { service: Service::Ceases(within), hold }
+        Self { service: Service::Ceases(within), hold, settling: Duration::ZERO }
     }
 
     /// The same, with a fault that lasts at least this long.
     #[must_use]
     pub const fn lasting(self, hold: Duration) -> Self {
-        Self { service: self.service, hold }
+        Self { hold, ..self }
+    }
+
+    /// The same, with a fault whose effect may come this much later.
+    #[must_use]
+    pub const fn settling(self, settling: Duration) -> Self {
+        Self { settling, ..self }
     }
 }

@@ -215,8 +215,9 @@ async fn while_it_lasts(
     trial.measure("detection", detection_ms, "ms");
     if served {
         trial.note("client", "an insert is acknowledged again");
-        let lasted = Duration::from_secs_f64(((trial.now_ms() - injected_ms) / 1e3).max(0.0));
-        sleep(trial.sustain().max(course.hold.saturating_sub(lasted))).await;
+        let lasted = || Duration::from_secs_f64(((trial.now_ms() - injected_ms) / 1e3).max(0.0));
+        sleep(course.settling.saturating_sub(lasted())).await;
+        sleep(trial.sustain().max(course.hold.saturating_sub(lasted()))).await;
         target.check_during(trial, hit).await?;
     } else {
         trial.note("client", format!("no insert was acknowledged for {:.0} s", waiting.as_secs_f64()));
@@ -229,7 +230,7 @@ async fn while_it_lasts(
         _ => judge::recovery(trial, &seen, goal.rto, "the fault"),
     };
     if served {
-        judge_sustained(trial, &operations, &seen, injected_ms, until_ms);
+        judge_sustained(trial, &operations, &seen, injected_ms, course.settling, until_ms);
     }
     // A proof has what it wants to know; whether redundancy comes back is for its undoing to see to.
     if !in_time && trial.sabotage.is_some_and(|sabotage| [RECOVERY_TOO_LATE, SERVICE_INTERRUPTED].contains(&sabotage.expects)) {
@@ -244,9 +245,16 @@ async fn while_it_lasts(
 }
 
 /// Failover is not the end: the survivors have to carry the load on.
-fn judge_sustained(trial: &Trial, operations: &[dora_harness::history::Operation], seen: &Availability, injected_ms: f64, until_ms: f64) {
+fn judge_sustained(
+    trial: &Trial,
+    operations: &[dora_harness::history::Operation],
+    seen: &Availability,
+    injected_ms: f64,
+    settling: Duration,
+    until_ms: f64,
+) {
     let Some(first_ms) = seen.first_success_ms else { return };
-    let from_ms = injected_ms + seen.objective_regained_ms.unwrap_or(first_ms).max(first_ms);
+    let from_ms = injected_ms + seen.objective_regained_ms.unwrap_or(first_ms).max(first_ms).max(settling.as_secs_f64() * 1e3);
     judge::sustained(trial, longest_gap(operations, from_ms, until_ms), (until_ms - from_ms) / 1e3);
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
 use tokio::time::timeout;
 
-use super::{APPLICATION, AccessError, DATABASE, Login, MemberState, POOLER_PORT, SERVER_PORT, connect, patroni};
+use super::{APPLICATION, AccessError, DATABASE, ETCD_PORT, Login, MemberState, POOLER_PORT, SERVER_PORT, connect, patroni};
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
@@ -24,8 +24,6 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Sending a signal inside a node.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(15);
-/// etcd's client port.
-const ETCD_PORT: u16 = 2379;
 
 /// All passwords of one cluster; another cluster has others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +81,11 @@ impl PostgresCluster {
     /// The `PostgreSQL` servers.
     pub fn servers(&self) -> &[Node] {
         &self.servers
+    }
+
+    /// The etcd members.
+    pub fn etcd(&self) -> &[Node] {
+        &self.etcd
     }
 
     /// The pooler.
@@ -225,7 +228,7 @@ impl PostgresCluster {
         NodeHealth { node: member.name().to_owned(), expected: "leader or follower".to_owned(), observed, healthy }
     }
 
-    async fn etcd_role(&self, member: &Node) -> Result<String, String> {
+    pub(super) async fn etcd_role(&self, member: &Node) -> Result<String, String> {
         let tls = client_config_with_identity(&self.authority, &self.identity).map_err(|e| e.to_string())?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

@@ -6,6 +6,8 @@ mod client;
 mod cluster;
 mod part;
 mod patroni;
+mod roles;
+mod switchover;
 
 pub use backup::Repository;
 pub use boot::Plan;
@@ -13,6 +15,8 @@ pub use client::{AccessError, Login, connect};
 pub use cluster::{Credentials, PostgresCluster};
 pub use part::PostgresPart;
 pub use patroni::MemberState;
+pub use roles::Follower;
+pub use switchover::Switchover;
 
 /// The database that applications use.
 pub const DATABASE: &str = "dora";
@@ -20,5 +24,7 @@ pub const DATABASE: &str = "dora";
 pub const APPLICATION: &str = "app";
 /// `PostgreSQL`'s own port.
 pub const SERVER_PORT: u16 = 5432;
+/// etcd's port for clients.
+pub const ETCD_PORT: u16 = 2379;
 /// The pooler's port.
 pub const POOLER_PORT: u16 = 6432;

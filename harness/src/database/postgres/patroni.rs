@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::PostgresCluster;
 use crate::{security::client_config, topology::Node};
@@ -11,6 +12,11 @@ use crate::{security::client_config, topology::Node};
 pub(super) const PORT: u16 = 8008;
 /// A call that takes longer is no answer.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// A switchover is answered when the other leads.
+const SWITCHOVER_LIMIT: Duration = Duration::from_secs(30);
+/// Who may change something.
+const USER: &str = "dora";
 
 /// What Patroni says of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -45,6 +51,34 @@ pub(super) async fn view(cluster: &PostgresCluster, from: &Node) -> Result<Vec<M
     let url = format!("https://{}/cluster", from.socket(PORT));
     let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?.error_for_status().map_err(|e| words(&e))?;
     Ok(answer.json::<View>().await.map_err(|e| words(&e))?.members)
+}
+
+/// The settings of the whole cluster.
+pub(super) async fn settings(cluster: &PostgresCluster, from: &Node) -> Result<serde_json::Value, String> {
+    let url = format!("https://{}/config", from.socket(PORT));
+    let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?.error_for_status().map_err(|e| words(&e))?;
+    answer.json().await.map_err(|e| words(&e))
+}
+
+/// Merges a JSON document into the settings; null removes one.
+pub(super) async fn change_settings(cluster: &PostgresCluster, from: &Node, change: &'static str) -> Result<(), String> {
+    let url = format!("https://{}/config", from.socket(PORT));
+    let request = client(cluster)?.patch(url).basic_auth(USER, Some(cluster.credentials.rest.reveal())).body(change);
+    request.send().await.map_err(|e| words(&e))?.error_for_status().map_err(|e| words(&e))?;
+    Ok(())
+}
+
+/// Hands the leadership over, and waits for it.
+pub(super) async fn switch_over(cluster: &PostgresCluster, from: &Node, to: &Node) -> Result<(), String> {
+    let url = format!("https://{}/switchover", from.socket(PORT));
+    let order = json!({ "leader": from.name(), "candidate": to.name() }).to_string();
+    let request = client(cluster)?.post(url).basic_auth(USER, Some(cluster.credentials.rest.reveal())).body(order);
+    let answer = request.timeout(SWITCHOVER_LIMIT).send().await.map_err(|e| words(&e))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(format!("{status}: {}", answer.text().await.unwrap_or_default()))
 }
 
 /// The whole chain of causes: the outermost alone says little more than "error sending request".

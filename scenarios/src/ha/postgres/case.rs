@@ -1,12 +1,15 @@
 //! What is broken, aimed at the roles of the moment.
 
+use std::{sync::Arc, time::Duration};
+
 use dora_harness::{
-    database::postgres::{PostgresCluster, SERVER_PORT},
-    fault::Kill,
+    database::postgres::{ETCD_PORT, PostgresCluster, SERVER_PORT, Switchover},
+    fault::{Fault, Firewall, Kill, NodeLoss, Partition, Pause, ProcessKill, Signal, Together, firewall::Rule, firewall::Verdict},
     topology::Node,
 };
+use tokio::time::sleep;
 
-use super::super::{Strike, is_hit};
+use super::{super::Strike, notice};
 use crate::ScenarioError;
 
 /// What a scenario breaks.
@@ -14,36 +17,147 @@ use crate::ScenarioError;
 pub enum Case {
     /// All processes of the primary's node die.
     PrimaryKilled,
+    /// The primary's machine is gone: silence.
+    PrimaryLost,
+    /// All processes of the primary's node are frozen.
+    PrimaryPaused,
+    /// The primary's own server process dies; its Patroni lives.
+    PostmasterKilled,
+    /// The primary's Patroni dies; its server lives.
+    PatroniKilled,
+    /// Every server and every etcd member dies at once.
+    AllNodesKilled,
+    /// The standbys hear nothing of the primary for some seconds, then it dies.
+    CutOffPrimaryKilled,
+    /// The leadership is handed over on purpose.
+    Switchover,
+    /// A standby that nobody waits for dies.
+    StandbyKilled,
+    /// The standby that the primary waits for dies.
+    SyncStandbyKilled,
+    /// The primary reaches no other node; clients reach it.
+    PrimaryIsolated,
+    /// The primary reaches no etcd member.
+    PrimaryIsolatedFromEtcd,
+    /// The primary reaches no standby.
+    PrimaryIsolatedFromStandbys,
+    /// The leader among the etcd members dies.
+    EtcdNodeLost,
+    /// The leader among the etcd members and another one die.
+    EtcdMajorityLost,
+}
+
+/// How long the standbys hear nothing of a primary before it is killed.
+const CUT_OFF_FOR: Duration = Duration::from_secs(3);
+/// The same under the sabotage that makes it longer than the loss that is allowed.
+const CUT_OFF_LONG: Duration = Duration::from_secs(9);
+/// What is left of the cut when the primary is dead, so that it can come back.
+const CUT_OFF_BEYOND: Duration = Duration::from_secs(2);
+
+fn failed(what: &str) -> impl Fn(String) -> ScenarioError + '_ {
+    move |reason| ScenarioError::client(format!("find {what}"), reason)
 }
 
 impl Case {
-    /// The fault, and whom it hits.
-    pub async fn strike(self, cluster: &PostgresCluster) -> Result<Strike, ScenarioError> {
-        let primary = cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+    /// The fault, and whom it hits. `longer`: a cut before the fault lasts longer than is allowed for.
+    pub async fn strike(self, cluster: &Arc<PostgresCluster>, longer: bool) -> Result<Strike, ScenarioError> {
+        let primary = cluster.primary().await.map_err(failed("the primary"))?;
+        let servers =
+            |but: &Node| -> Vec<Node> { cluster.servers().iter().filter(|server| server.name() != but.name()).cloned().collect() };
+        let kill = |node: &Node, role: &str, port| Box::new(Kill::new(node.clone(), role, port)) as Box<dyn Fault>;
+        let one = |fault: Box<dyn Fault>, node: Node| Ok(Strike { fault, hit: vec![node] });
         match self {
-            Self::PrimaryKilled => Ok(Strike { fault: Box::new(Kill::new(primary.clone(), "primary", SERVER_PORT)), hit: vec![primary] }),
+            Self::PrimaryKilled => one(kill(&primary, "primary", SERVER_PORT), primary),
+            Self::PrimaryLost => one(Box::new(NodeLoss::new(primary.clone(), "primary", SERVER_PORT)), primary),
+            Self::PrimaryPaused => one(Box::new(Pause::new(primary.clone(), "primary", SERVER_PORT)), primary),
+            Self::PostmasterKilled => one(process(&primary, "bin/postgres -D"), primary),
+            Self::PatroniKilled => one(process(&primary, "patroni /dora/config/patroni.yml"), primary),
+            Self::AllNodesKilled => {
+                let parts = cluster.servers().iter().map(|server| kill(server, "server", SERVER_PORT));
+                let parts = parts.chain(cluster.etcd().iter().map(|member| kill(member, "consensus", ETCD_PORT))).collect();
+                Ok(Strike { fault: Box::new(Together::new(parts)), hit: cluster.servers().to_vec() })
+            }
+            Self::CutOffPrimaryKilled => {
+                cut_off(&primary, &servers(&primary), if longer { CUT_OFF_LONG } else { CUT_OFF_FOR }).await?;
+                one(kill(&primary, "primary", SERVER_PORT), primary)
+            }
+            Self::Switchover => {
+                let to = cluster.standbys(true).await.map_err(failed("a synchronous standby"))?.remove(0);
+                one(Box::new(Switchover::new(Arc::clone(cluster), primary.clone(), to)), primary)
+            }
+            Self::StandbyKilled => {
+                let standby = cluster.standbys(false).await.map_err(failed("an asynchronous standby"))?.remove(0);
+                one(kill(&standby, "asynchronous standby", SERVER_PORT), standby)
+            }
+            Self::SyncStandbyKilled => {
+                let standby = cluster.standbys(true).await.map_err(failed("a synchronous standby"))?.remove(0);
+                one(kill(&standby, "synchronous standby", SERVER_PORT), standby)
+            }
+            Self::PrimaryIsolated => {
+                let peers: Vec<Node> =
+                    servers(&primary).into_iter().chain(cluster.etcd().to_vec()).chain([cluster.pooler().clone()]).collect();
+                one(Box::new(Partition::isolate(&primary, &peers).on_port(SERVER_PORT)), primary)
+            }
+            Self::PrimaryIsolatedFromEtcd => {
+                let spared: Vec<Node> = servers(&primary).into_iter().chain([cluster.pooler().clone()]).collect();
+                let cut = Partition::between(std::slice::from_ref(&primary), cluster.etcd()).sparing(&spared).on_port(SERVER_PORT);
+                one(Box::new(cut), primary)
+            }
+            Self::PrimaryIsolatedFromStandbys => {
+                let spared: Vec<Node> = cluster.etcd().iter().cloned().chain([cluster.pooler().clone()]).collect();
+                let cut = Partition::between(std::slice::from_ref(&primary), &servers(&primary)).sparing(&spared).on_port(SERVER_PORT);
+                one(Box::new(cut), primary)
+            }
+            Self::EtcdNodeLost => {
+                let (leader, _) = cluster.etcd_by_role().await.map_err(failed("the etcd leader"))?;
+                one(kill(&leader, "etcd leader", ETCD_PORT), leader)
+            }
+            Self::EtcdMajorityLost => {
+                let (leader, mut others) = cluster.etcd_by_role().await.map_err(failed("the etcd leader"))?;
+                let other = others.remove(0);
+                let parts = vec![kill(&leader, "etcd leader", ETCD_PORT), kill(&other, "etcd follower", ETCD_PORT)];
+                Ok(Strike { fault: Box::new(Together::new(parts)), hit: vec![leader, other] })
+            }
         }
     }
 
     /// Whether the platform knows of it.
     pub async fn has_noticed(self, cluster: &PostgresCluster, hit: &[Node]) -> Result<(), String> {
         match self {
-            Self::PrimaryKilled => another_leads(cluster, hit).await,
+            Self::PrimaryKilled
+            | Self::PrimaryLost
+            | Self::PrimaryPaused
+            | Self::PostmasterKilled
+            | Self::PatroniKilled
+            | Self::CutOffPrimaryKilled
+            | Self::Switchover
+            | Self::PrimaryIsolated
+            | Self::PrimaryIsolatedFromEtcd => notice::another_leads(cluster, hit).await,
+            Self::StandbyKilled | Self::SyncStandbyKilled => notice::follower_is_missed(cluster, hit).await,
+            Self::PrimaryIsolatedFromStandbys => notice::nobody_follows(cluster).await,
+            Self::AllNodesKilled => notice::pooler_leads_nowhere(cluster).await,
+            Self::EtcdNodeLost => notice::etcd_leads_on(cluster, hit).await,
+            Self::EtcdMajorityLost => notice::etcd_has_no_leader(cluster).await,
         }
     }
 }
 
-/// A server that was not hit names a leader that was not hit.
-async fn another_leads(cluster: &PostgresCluster, hit: &[Node]) -> Result<(), String> {
-    let mut last = "no survivor".to_owned();
-    for survivor in cluster.servers().iter().filter(|server| !is_hit(hit, server)) {
-        match cluster.patroni_view(survivor).await {
-            Ok(view) => match view.iter().find(|member| member.role == "leader" && member.state == "running") {
-                Some(leader) if hit.iter().all(|node| node.name() != leader.name) => return Ok(()),
-                _ => last = format!("{} knows no other leader", survivor.name()),
-            },
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+/// One process of the primary's node dies.
+fn process(primary: &Node, pattern: &str) -> Box<dyn Fault> {
+    Box::new(ProcessKill::new(primary.clone(), "primary", pattern, Signal::Kill))
+}
+
+/// The standbys hear nothing of the primary until shortly after this returns.
+async fn cut_off(primary: &Node, standbys: &[Node], lasting: Duration) -> Result<(), ScenarioError> {
+    let rules = || standbys.iter().map(|standby| Rule::peer(standby.address(), Verdict::Drop)).collect::<Vec<_>>();
+    let firewall = Firewall::with(rules(), rules());
+    firewall.put(primary).await?;
+    sleep(lasting).await;
+    let primary = primary.clone();
+    tokio::spawn(async move {
+        sleep(CUT_OFF_BEYOND).await;
+        // When it fails, redundancy does not come back, and that is reported.
+        let _ = firewall.remove(&primary).await;
+    });
+    Ok(())
 }

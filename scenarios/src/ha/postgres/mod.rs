@@ -2,11 +2,24 @@
 
 mod case;
 mod crash;
+mod crowd;
+mod defects;
+mod frame;
+mod hot_standby;
 mod inserts;
 mod line;
+mod loads;
+mod network;
+mod notice;
+mod planned;
+mod pool;
+mod pooler;
 mod probe;
 mod sabotage;
 mod scenarios;
+mod settings;
+mod standbys;
 mod target;
+mod transactions;
 
 pub use scenarios::SCENARIOS;

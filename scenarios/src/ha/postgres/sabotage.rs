@@ -1,11 +1,6 @@
-//! Planted defects, and how they are removed.
+//! The defects that are planted, as data; see [`super::defects`] for how.
 
-use std::{sync::Arc, time::Duration};
-
-use dora_harness::database::postgres::PostgresCluster;
-use tokio::time::sleep;
-
-use crate::{Sabotage, ScenarioError};
+use crate::Sabotage;
 
 /// Nobody takes over.
 pub const PATRONI_FROZEN: Sabotage = Sabotage {
@@ -14,36 +9,108 @@ pub const PATRONI_FROZEN: Sabotage = Sabotage {
     expects: "recovery-too-late",
 };
 
-/// From the planting, which is some seconds before the fault.
-const FROZEN_FOR: Duration = Duration::from_mins(1);
+/// The same, where the fault takes its effect later.
+pub const PATRONI_FROZEN_INTERRUPTS: Sabotage = Sabotage { expects: "service-interrupted", ..PATRONI_FROZEN };
 
-/// Plants the defect.
-pub async fn plant(cluster: &Arc<PostgresCluster>, id: &str) -> Result<(), ScenarioError> {
-    match id {
-        "patroni-frozen" => freeze_standbys(cluster).await,
-        other => Err(ScenarioError::client("plant a defect", format!("there is none called {other}"))),
-    }
-}
+/// Commits are acknowledged before anybody else has them.
+pub const SYNCHRONOUS_MODE_OFF: Sabotage =
+    Sabotage { id: "synchronous-mode-off", what: "synchronous_mode is false", expects: "acknowledged-writes-lost" };
 
-/// Removes all defects: each step finds nothing to do where nothing was planted.
-pub async fn remove(cluster: &PostgresCluster) -> Result<(), ScenarioError> {
-    for server in cluster.servers() {
-        cluster.freeze_patroni(server, false).await?;
-    }
-    Ok(())
-}
+/// An old primary goes on to acknowledge: nothing fences it but its Patroni, and that is frozen.
+pub const SPLIT_BRAIN: Sabotage = Sabotage {
+    id: "split-brain",
+    what: "synchronous_mode is false and the primary's Patroni is frozen for a minute, so that nothing makes the old primary step down",
+    expects: "two-primaries",
+};
 
-async fn freeze_standbys(cluster: &Arc<PostgresCluster>) -> Result<(), ScenarioError> {
-    let primary = cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
-    for standby in cluster.servers().iter().filter(|server| server.name() != primary.name()) {
-        cluster.freeze_patroni(standby, true).await?;
-        let (cluster, standby) = (Arc::clone(cluster), standby.clone());
-        // Longer than the objective after the fault; frozen for good, the proof would only wait for a redundancy that cannot come.
-        tokio::spawn(async move {
-            sleep(FROZEN_FOR).await;
-            // When it fails, undoing the sabotage tries again and tells.
-            let _ = cluster.freeze_patroni(&standby, false).await;
-        });
-    }
-    Ok(())
-}
+/// As [`SPLIT_BRAIN`], where the fault itself takes Patroni away.
+pub const NO_SYNCHRONOUS_MODE: Sabotage = Sabotage {
+    id: "no-synchronous-mode",
+    what: "synchronous_mode is false, so that a primary without Patroni goes on to acknowledge",
+    expects: "two-primaries",
+};
+
+/// The pooler does not follow.
+pub const POOL_PINNED: Sabotage = Sabotage {
+    id: "pool-pinned",
+    what: "the pooler points at the server that is primary now, whatever becomes of it",
+    expects: "recovery-too-late",
+};
+
+/// The same, where service has to go on.
+pub const POOL_PINNED_INTERRUPTS: Sabotage = Sabotage { expects: "service-interrupted", ..POOL_PINNED };
+
+/// Writes wait for every standby.
+pub const ALL_STANDBYS_AWAITED: Sabotage = Sabotage {
+    id: "all-standbys-awaited",
+    what: "synchronous_mode_strict with two synchronous standbys: a commit waits until both have it, even when one is gone",
+    expects: "service-interrupted",
+};
+
+/// Nobody chooses another synchronous standby.
+pub const LEADER_FROZEN: Sabotage = Sabotage {
+    id: "leaders-patroni-frozen",
+    what: "the primary's Patroni is frozen for a minute, so that it goes on to wait for a standby that is gone",
+    expects: "service-interrupted",
+};
+
+/// The primary does not notice that it may no longer lead.
+pub const LEADER_UNAWARE: Sabotage = Sabotage {
+    id: "leader-unaware",
+    what: "the primary's Patroni is frozen for a minute, so that it does not step down when it cannot renew its leadership, and the pooler leads to it all the same",
+    expects: "acknowledged-without-quorum",
+};
+
+/// The loss of one more is the loss of the majority.
+pub const ETCD_MEMBER_DOWN: Sabotage = Sabotage {
+    id: "etcd-member-down",
+    what: "one etcd member is down already, so that the loss of another one takes the majority",
+    expects: "service-interrupted",
+};
+
+/// What the primary asks does not answer.
+pub const STANDBYS_DEAF: Sabotage = Sabotage {
+    id: "standbys-patroni-frozen",
+    what: "Patroni is frozen for a minute on the standbys, so that they do not confirm to the primary that it still leads",
+    expects: "service-interrupted",
+};
+
+/// The rows never reach the log.
+pub const UNLOGGED: Sabotage =
+    Sabotage { id: "unlogged-table", what: "the inserts go to an unlogged table", expects: "acknowledged-writes-lost" };
+
+/// The loss is larger than what is allowed for.
+pub const CUT_OFF_LONGER: Sabotage = Sabotage {
+    id: "cut-off-longer",
+    what: "the standbys hear nothing of the primary for nine seconds before it dies, not for three",
+    expects: "acknowledged-writes-lost",
+};
+
+/// What belongs together is not.
+pub const NO_TRANSACTIONS: Sabotage = Sabotage {
+    id: "no-transactions",
+    what: "the clients of the checked loads send neither BEGIN nor COMMIT: each statement commits by itself",
+    expects: "total-changed",
+};
+
+/// The same defect, as another checker has to see it.
+pub const LISTS_WITHOUT_TRANSACTIONS: Sabotage =
+    Sabotage { id: "lists-without-transactions", expects: "isolation-violated", ..NO_TRANSACTIONS };
+
+/// A server connection for every client.
+pub const SESSION_POOLING: Sabotage = Sabotage {
+    id: "session-pooling",
+    what: "the pooler gives every client a server connection of its own, up to a hundred",
+    expects: "too-many-server-connections",
+};
+
+/// A standby that is none.
+pub const STANDBY_WRITABLE: Sabotage = Sabotage {
+    id: "standby-writable",
+    what: "a standby is promoted beside the primary, past its Patroni, which is frozen",
+    expects: "standby-accepted-write",
+};
+
+/// A standby that is not fed.
+pub const STANDBY_NOT_FED: Sabotage =
+    Sabotage { id: "standby-not-fed", what: "the link between the primary and one standby is cut all the time", expects: "standby-behind" };

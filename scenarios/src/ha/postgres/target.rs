@@ -1,6 +1,10 @@
 //! The cluster as the driver of outages sees it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use dora_fixtures::assets;
@@ -18,12 +22,16 @@ use dora_reports::evidence::Finding;
 use tokio::time::timeout;
 
 use super::{
-    super::{Course, HaTarget, Strike, outage},
+    super::{CheckedLoad, Course, HaTarget, Strike, outage},
     case::Case,
+    crowd,
+    defects::{Defects, asynchronous},
     inserts::inserters,
     line::CONNECT_LIMIT,
+    loads::{self, checked_loads},
     probe::probers,
-    sabotage,
+    sabotage, settings,
+    transactions::Bracket,
 };
 use crate::{ScenarioError, Trial};
 
@@ -34,14 +42,63 @@ const HEALTHY_LIMIT: Duration = Duration::from_mins(1);
 /// A follower that streams has everything after this.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(15);
 
+/// More of a node's log than it writes in a run.
+const LOG_LINES: usize = 5_000;
+
 /// The cluster of the platform.
 pub async fn cluster_of(trial: &Trial) -> Result<Arc<PostgresCluster>, ScenarioError> {
     trial.platform().postgres.cluster().await.ok_or_else(|| ScenarioError::Missing("there is no PostgreSQL cluster".to_owned()))
 }
 
-/// A whole scenario.
-pub async fn carry_out(trial: &Trial, case: Case, course: Course) -> Result<(), ScenarioError> {
-    outage(trial, &PostgresHa { cluster: cluster_of(trial).await?, case }, course).await
+/// An outage to carry out.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    case: Case,
+    course: Course,
+    settings: Option<&'static str>,
+    beside: Beside,
+}
+
+/// What works beside the inserts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Checked,
+    Crowd,
+}
+
+impl Plan {
+    /// Inserts alone, with the settings that the cluster was started with.
+    pub const fn of(case: Case, course: Course) -> Self {
+        Self { case, course, settings: None, beside: Beside::Nothing }
+    }
+
+    /// With other settings, which are taken back whatever happens.
+    pub const fn with_settings(self, settings: &'static str) -> Self {
+        Self { settings: Some(settings), ..self }
+    }
+
+    /// With the loads whose histories a checker decides.
+    pub const fn with_checked_loads(self) -> Self {
+        Self { beside: Beside::Checked, ..self }
+    }
+
+    /// With more clients than the server has room for.
+    pub const fn with_crowd(self) -> Self {
+        Self { beside: Beside::Crowd, ..self }
+    }
+
+    /// Carries it out.
+    pub async fn carry_out(self, trial: &Trial) -> Result<(), ScenarioError> {
+        let cluster = cluster_of(trial).await?;
+        let defects = Defects::new(Arc::clone(&cluster));
+        let target = PostgresHa { cluster, plan: self, defects, rewound: Mutex::default() };
+        let outcome = outage(trial, &target, self.course).await;
+        if self.settings.is_some() {
+            settings::restore(&target.cluster).await?;
+        }
+        outcome
+    }
 }
 
 /// Waits until every node has its role.
@@ -76,23 +133,56 @@ pub async fn values_on(login: &Login) -> Result<Vec<u64>, ScenarioError> {
     Ok(values.into_iter().map(|value| u64::try_from(value).unwrap_or(u64::MAX)).collect())
 }
 
+/// What a node's log says of `pg_rewind`, oldest first.
+async fn rewinds(node: &Node) -> Vec<String> {
+    let lines = node.logs(LOG_LINES).await.unwrap_or_default();
+    lines.into_iter().filter(|line| line.contains("pg_rewind")).collect()
+}
+
 struct PostgresHa {
     cluster: Arc<PostgresCluster>,
-    case: Case,
+    plan: Plan,
+    defects: Defects,
+    /// What the logs of those that were hit had said of `pg_rewind` before.
+    rewound: Mutex<BTreeMap<String, usize>>,
+}
+
+impl PostgresHa {
+    /// Tells how a node came back, in its own words: whether its log had gone another way and was rewound.
+    async fn note_rewind(&self, trial: &Trial, node: &Node) {
+        let before = self.rewound.lock().unwrap_or_else(PoisonError::into_inner).get(node.name()).copied().unwrap_or_default();
+        match rewinds(node).await.get(before..).and_then(<[String]>::last) {
+            Some(line) => trial.note("role", format!("{} was rewound to the primary's history: {}", node.name(), line.trim())),
+            None => trial.note("role", format!("{} had nothing that the primary lacks, and was not rewound", node.name())),
+        }
+    }
 }
 
 #[async_trait]
 impl HaTarget for PostgresHa {
     async fn prepare(&self) -> Result<(), ScenarioError> {
         healthy(&self.cluster).await?;
-        for path in ["schema/postgres/inserts/prepare.sql", "schema/postgres/probe/prepare.sql"] {
+        for path in ["schema/postgres/inserts/prepare.sql", "schema/postgres/probe/prepare.sql"].into_iter().chain(loads::PREPARED) {
             run_script(&self.cluster, path).await?;
         }
-        Ok(())
+        match self.plan.settings {
+            Some(settings::ASYNCHRONOUS) => asynchronous(&self.cluster).await,
+            Some(settings) => settings::change(&self.cluster, settings).await,
+            None => Ok(()),
+        }
     }
 
     async fn clients(&self, count: usize) -> Result<Vec<Box<dyn InsertClient>>, ScenarioError> {
         inserters(&self.cluster, count)
+    }
+
+    async fn loads(&self) -> Result<Vec<CheckedLoad>, ScenarioError> {
+        match self.plan.beside {
+            Beside::Nothing => Ok(Vec::new()),
+            Beside::Checked if self.defects.has(&sabotage::NO_TRANSACTIONS) => checked_loads(&self.cluster, Bracket::Nothing),
+            Beside::Checked => checked_loads(&self.cluster, Bracket::Transaction),
+            Beside::Crowd => Ok(vec![crowd::load(&self.cluster)?]),
+        }
     }
 
     async fn probers(&self) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
@@ -100,20 +190,39 @@ impl HaTarget for PostgresHa {
     }
 
     async fn strike(&self) -> Result<Strike, ScenarioError> {
-        self.case.strike(&self.cluster).await
+        self.defects.plant_with_fault().await?;
+        let strike = self.plan.case.strike(&self.cluster, self.defects.has(&sabotage::CUT_OFF_LONGER)).await?;
+        for node in &strike.hit {
+            let before = rewinds(node).await.len();
+            self.rewound.lock().unwrap_or_else(PoisonError::into_inner).insert(node.name().to_owned(), before);
+        }
+        Ok(strike)
     }
 
     async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
-        self.case.has_noticed(&self.cluster, hit).await
+        self.plan.case.has_noticed(&self.cluster, hit).await
     }
 
     async fn is_redundant(&self, _hit: &[Node]) -> Result<(), String> {
-        all_healthy(&self.cluster.health().await)
+        if self.cluster.is_synchronous().await? {
+            return all_healthy(&self.cluster.health().await);
+        }
+        // Where nobody is waited for, nobody has to be synchronous.
+        let streaming = self.cluster.followers().await?.iter().filter(|follower| follower.streams).count();
+        let others = self.cluster.servers().len() - 1;
+        if streaming == others { Ok(()) } else { Err(format!("{streaming} of {others} standbys stream")) }
     }
 
     async fn present(&self) -> Result<Vec<u64>, ScenarioError> {
         let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         values_on(&self.cluster.application_login(primary.socket(SERVER_PORT))).await
+    }
+
+    async fn check_during(&self, trial: &Trial, _hit: &[Node]) -> Result<(), ScenarioError> {
+        match self.plan.beside {
+            Beside::Crowd => crowd::count_connections(trial, &self.cluster).await,
+            Beside::Nothing | Beside::Checked => Ok(()),
+        }
     }
 
     async fn check_further(&self, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
@@ -134,7 +243,10 @@ impl HaTarget for PostgresHa {
                 if held == expected { Ok(()) } else { Err(format!("{} of {} values", held.len(), expected.len())) }
             });
             match equal.await {
-                Ok(()) => trial.note("role", format!("{} holds all {} values itself", victim.name(), expected.len())),
+                Ok(()) => {
+                    trial.note("role", format!("{} holds all {} values itself", victim.name(), expected.len()));
+                    self.note_rewind(trial, victim).await;
+                }
                 Err(deadline) => {
                     trial.find(Finding::violation("returned-node-incomplete", format!("{} holds {}", victim.name(), deadline.last)));
                 }
@@ -144,11 +256,11 @@ impl HaTarget for PostgresHa {
     }
 
     async fn sabotage(&self, id: &str) -> Result<(), ScenarioError> {
-        sabotage::plant(&self.cluster, id).await
+        self.defects.plant(id).await
     }
 
     async fn undo_sabotage(&self, _id: &str) -> Result<(), ScenarioError> {
-        sabotage::remove(&self.cluster).await?;
+        self.defects.remove().await?;
         healthy(&self.cluster).await
     }
 }
