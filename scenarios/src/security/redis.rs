@@ -75,7 +75,7 @@ impl TlsTarget for Target {
             nodes.iter().map(|node| Listener { node: node.clone(), port, start: StartTls::None }).collect::<Vec<_>>()
         };
         let mut listeners = on(self.replicated.servers(), PORT);
-        listeners.extend(on(self.replicated.sentinels(), SENTINEL_PORT));
+        listeners.extend(on(self.replicated.sentinels().nodes(), SENTINEL_PORT));
         if let Some(sharded) = &self.sharded {
             listeners.extend(on(&sharded.nodes(), PORT));
         }

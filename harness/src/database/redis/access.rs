@@ -6,6 +6,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult,
     TlsCertificates, TlsMode,
     aio::MultiplexedConnection,
+    cluster::{ClusterClient, ClusterClientBuilder},
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,24 @@ impl Access {
             .set_client_to_redis_certificates(self.certificates())
             .set_client_to_redis_username(account.name())
             .set_client_to_redis_password(password)
+            .build()
+    }
+
+    /// The driver's own client of a Cluster. It tries no command again, but follows a redirection to another node up to `redirections`
+    /// times; with any of them it also repeats a command whose connection broke, so that writes must bear repetition.
+    ///
+    /// # Errors
+    /// Any error of the client.
+    pub fn cluster_client(&self, nodes: &[SocketAddr], account: Account, redirections: u32) -> RedisResult<ClusterClient> {
+        install_provider();
+        ClusterClientBuilder::new(nodes.iter().copied().map(tls_address))
+            .tls(TlsMode::Secure)
+            .certs(self.certificates())
+            .username(account.name())
+            .password(self.passwords.of(account).reveal())
+            .connection_timeout(CONNECT_LIMIT)
+            .response_timeout(ANSWER_LIMIT)
+            .retries(redirections)
             .build()
     }
 

@@ -19,6 +19,22 @@ const SERVER_MEMORY: i64 = 160 << 20;
 const SERVER_DATA: &str = "64mb";
 const SENTINEL_MEMORY: i64 = 48 << 20;
 
+/// How a server keeps its data.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Persistence {
+    /// Whether there is an append-only file.
+    pub append_only: bool,
+    /// `always`, `everysec` or `no`.
+    pub append_fsync: &'static str,
+}
+
+impl Default for Persistence {
+    /// What the clusters of the platform have.
+    fn default() -> Self {
+        Self { append_only: true, append_fsync: "everysec" }
+    }
+}
+
 /// What a server is for.
 pub(super) struct ServerPlan<'a> {
     pub cluster_name: &'a str,
@@ -31,6 +47,7 @@ pub(super) struct ServerPlan<'a> {
     pub sentinels: &'a [SocketAddr],
     /// A snapshot to begin with.
     pub snapshot: Option<&'a [u8]>,
+    pub persistence: Persistence,
 }
 
 /// What a Sentinel begins with.
@@ -53,7 +70,8 @@ pub(super) fn server(seat: &Seat, seats: &[Seat], passwords: &Passwords, plan: &
             "cluster": plan.sharded,
             "replica_password": passwords.replica,
             "min_replicas": plan.min_replicas,
-            "append_fsync": "everysec",
+            "append_only": plan.persistence.append_only,
+            "append_fsync": plan.persistence.append_fsync,
             "max_memory": SERVER_DATA,
         }),
     )?;

@@ -7,13 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use rand::RngExt as _;
 use redis::{RedisResult, aio::MultiplexedConnection};
 use serde::{Deserialize, Serialize};
 
 use super::{
     access::{Access, Account, MASTER_NAME, Passwords, ask, info},
-    pods::{self, PORT, SENTINEL_PORT, SentinelPlan, ServerPlan},
+    health::{health, is_current, serves},
+    pods::{self, PORT, Persistence, SENTINEL_PORT, SentinelPlan, ServerPlan},
+    sentinels::{Sentinels, identity},
 };
 use crate::{
     database::{Cluster, ConnectionInfo},
@@ -23,8 +24,6 @@ use crate::{
 
 /// A server that starts takes well under a second; a loaded machine is given this.
 const READY_LIMIT: Duration = Duration::from_secs(40);
-/// Replicas acknowledge every second; an acknowledgement older than this is a replica that hangs.
-const LAG_S_MAX: u64 = 3;
 
 /// How many of what, and what to begin with.
 #[derive(Debug, Clone, Default)]
@@ -43,9 +42,8 @@ pub struct ReplicatedPlan {
 #[derive(Debug)]
 pub struct Replicated {
     servers: Vec<Node>,
-    sentinels: Vec<Node>,
+    sentinels: Sentinels,
     access: Access,
-    quorum: usize,
     prefix: String,
 }
 
@@ -97,6 +95,7 @@ impl Replicated {
                 min_replicas: usize::from(plan.replicas > 1),
                 sentinels: &addresses,
                 snapshot: plan.snapshot.as_deref().filter(|_| index == 0),
+                persistence: Persistence::default(),
             };
             let spec = pods::server(seat, &seats, &passwords, &server);
             async move { ground.start(spec?).await }
@@ -119,7 +118,8 @@ impl Replicated {
         }))
         .await?;
         started.extend(sentinels.iter().cloned());
-        let set = Self { servers, sentinels, access, quorum, prefix: plan.prefix.clone() };
+        let sentinels = Sentinels::new(sentinels, access.clone(), quorum);
+        let set = Self { servers, sentinels, access, prefix: plan.prefix.clone() };
         let waited_for = (plan.replicas > 0).then(|| first.name());
         ground
             .wait_ready(Self::NAME, "ready", waited_for, READY_LIMIT, || async { crate::platform::all_healthy(&set.health().await) })
@@ -141,13 +141,8 @@ impl Replicated {
     }
 
     /// The Sentinels.
-    pub fn sentinels(&self) -> &[Node] {
+    pub fn sentinels(&self) -> &Sentinels {
         &self.sentinels
-    }
-
-    /// Sentinels that have to agree that the master is down.
-    pub fn quorum(&self) -> usize {
-        self.quorum
     }
 
     /// What stands before every node's name.
@@ -155,17 +150,12 @@ impl Replicated {
         &self.prefix
     }
 
-    /// Where the Sentinels listen.
-    pub fn sentinel_addresses(&self) -> Vec<SocketAddr> {
-        self.sentinels.iter().map(|node| node.socket(SENTINEL_PORT)).collect()
-    }
-
     /// The master by the word of the first Sentinel that answers; where there is no Sentinel, the only server.
     ///
     /// # Errors
     /// What the last Sentinel said, or that it named a stranger.
     pub async fn master(&self) -> Result<Node, String> {
-        let Some(address) = self.named_master().await? else {
+        let Some(address) = self.sentinels.master().await? else {
             return self.servers.first().cloned().ok_or_else(|| "the set has no server".to_owned());
         };
         self.servers
@@ -175,57 +165,6 @@ impl Replicated {
             .ok_or_else(|| format!("the Sentinels name {address}, which is no server of the set"))
     }
 
-    async fn named_master(&self) -> Result<Option<Ipv4Addr>, String> {
-        let mut last = None;
-        for sentinel in &self.sentinels {
-            match self.master_at(sentinel).await {
-                Ok(address) => return Ok(Some(address)),
-                Err(error) => last = Some(format!("{}: {error}", sentinel.name())),
-            }
-        }
-        last.map_or(Ok(None), Err)
-    }
-
-    async fn master_at(&self, sentinel: &Node) -> Result<Ipv4Addr, String> {
-        let asked = async {
-            let mut connection = self.access.connect(sentinel.socket(SENTINEL_PORT), Account::App).await?;
-            ask::<Vec<String>>(&mut connection, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME]).await
-        };
-        let answer: RedisResult<Vec<String>> = asked.await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        answer.first().and_then(|address| address.parse().ok()).ok_or_else(|| format!("no address in {answer:?}"))
-    }
-
-    /// What every Sentinel says about the master of this address: `Ok` when one holds it for down, or names another.
-    ///
-    /// # Errors
-    /// Why not yet.
-    pub async fn has_noticed_loss(&self, master: Ipv4Addr) -> Result<(), String> {
-        let views = join_all(self.sentinels.iter().map(|sentinel| async move {
-            let mut connection = self.access.connect(sentinel.socket(SENTINEL_PORT), Account::App).await?;
-            ask::<std::collections::BTreeMap<String, String>>(&mut connection, &["SENTINEL", "MASTER", MASTER_NAME]).await
-        }))
-        .await;
-        let address = master.to_string();
-        let noticed = views
-            .iter()
-            .flatten()
-            .any(|view| view.get("ip") != Some(&address) || view.get("flags").is_some_and(|flags| flags.contains("o_down")));
-        if noticed { Ok(()) } else { Err("no Sentinel says that the master is down".to_owned()) }
-    }
-
-    /// Sends `SENTINEL SET mymaster name value` to every Sentinel.
-    ///
-    /// # Errors
-    /// The first refusal.
-    pub async fn set_on_sentinels(&self, name: &str, value: &str) -> RedisResult<()> {
-        for sentinel in &self.sentinels {
-            let mut connection = self.access.connect(sentinel.socket(SENTINEL_PORT), Account::Admin).await?;
-            ask::<()>(&mut connection, &["SENTINEL", "SET", MASTER_NAME, name, value]).await?;
-        }
-        Ok(())
-    }
-
     /// A connection to the master.
     ///
     /// # Errors
@@ -233,6 +172,18 @@ impl Replicated {
     pub async fn connect(&self, account: Account) -> Result<MultiplexedConnection, String> {
         let master = self.master().await?;
         self.access.connect(master.socket(PORT), account).await.map_err(|error| format!("{}: {error}", master.name()))
+    }
+
+    /// Sends `CONFIG SET name value` to every server.
+    ///
+    /// # Errors
+    /// The first refusal, or server that does not answer.
+    pub async fn set_on_servers(&self, name: &str, value: &str) -> RedisResult<()> {
+        for server in &self.servers {
+            let mut connection = self.access.connect(server.socket(PORT), Account::Admin).await?;
+            ask::<()>(&mut connection, &["CONFIG", "SET", name, value]).await?;
+        }
+        Ok(())
     }
 
     async fn server_health(&self, node: &Node, master: Result<&Node, &String>) -> NodeHealth {
@@ -270,26 +221,12 @@ impl Replicated {
         }
     }
 
-    async fn sentinel_health(&self, node: &Node, master: Result<&Node, &String>) -> NodeHealth {
-        let asked = async {
-            let named = self.master_at(node).await?;
-            if master.is_ok_and(|master| master.address() != named) {
-                return Err(format!("Sentinel that watches {named}"));
-            }
-            let mut connection = self.access.connect(node.socket(SENTINEL_PORT), Account::App).await.map_err(|error| error.to_string())?;
-            let said: String = ask(&mut connection, &["SENTINEL", "CKQUORUM", MASTER_NAME]).await.map_err(|error| error.to_string())?;
-            let whole = format!("OK {} ", self.sentinels.len());
-            if said.starts_with(&whole) { Ok("Sentinel".to_owned()) } else { Err(format!("Sentinel: {said}")) }
-        };
-        health(node, "Sentinel", asked.await)
-    }
-
     pub(super) fn state(&self) -> ReplicatedState {
         ReplicatedState {
             servers: self.servers.iter().map(Node::record).collect(),
-            sentinels: self.sentinels.iter().map(Node::record).collect(),
+            sentinels: self.sentinels.nodes().iter().map(Node::record).collect(),
             access: self.access.clone(),
-            quorum: self.quorum,
+            quorum: self.sentinels.quorum(),
             prefix: self.prefix.clone(),
         }
     }
@@ -298,9 +235,8 @@ impl Replicated {
         let attach = |records: Vec<NodeRecord>| records.into_iter().map(|record| Node::attach(engine, record)).collect();
         Self {
             servers: attach(state.servers),
-            sentinels: attach(state.sentinels),
+            sentinels: Sentinels::new(attach(state.sentinels), state.access.clone(), state.quorum),
             access: state.access,
-            quorum: state.quorum,
             prefix: state.prefix,
         }
     }
@@ -313,13 +249,13 @@ impl Cluster for Replicated {
     }
 
     fn nodes(&self) -> Vec<Node> {
-        self.servers.iter().chain(&self.sentinels).cloned().collect()
+        self.servers.iter().chain(self.sentinels.nodes()).cloned().collect()
     }
 
     async fn health(&self) -> Vec<NodeHealth> {
         let master = self.master().await;
         let servers = join_all(self.servers.iter().map(|node| self.server_health(node, master.as_ref())));
-        let sentinels = join_all(self.sentinels.iter().map(|node| self.sentinel_health(node, master.as_ref())));
+        let sentinels = join_all(self.sentinels.nodes().iter().map(|node| self.sentinels.health_of(node, master.as_ref())));
         let (servers, sentinels) = tokio::join!(servers, sentinels);
         servers.into_iter().chain(sentinels).collect()
     }
@@ -336,7 +272,8 @@ impl Cluster for Replicated {
             line(format!("redis ({}, {role})", node.name()), node, PORT, "")
         });
         let more = format!(" sentinel get-master-addr-by-name {MASTER_NAME}");
-        let sentinels = self.sentinels.iter().map(|node| line(format!("redis ({}, Sentinel)", node.name()), node, SENTINEL_PORT, &more));
+        let sentinels =
+            self.sentinels.nodes().iter().map(|node| line(format!("redis ({}, Sentinel)", node.name()), node, SENTINEL_PORT, &more));
         servers.chain(sentinels).collect()
     }
 
@@ -346,23 +283,6 @@ impl Cluster for Replicated {
         }
         Ok(())
     }
-}
-
-/// `ip=…,port=…,state=online,offset=…,lag=0`.
-fn is_current(line: &str) -> bool {
-    let value = |name: &str| line.split(',').find_map(|part| part.strip_prefix(name));
-    value("state=") == Some("online") && value("lag=").and_then(|lag| lag.parse::<u64>().ok()).is_some_and(|lag| lag <= LAG_S_MAX)
-}
-
-pub(super) fn health(node: &Node, expected: &str, observed: Result<String, String>) -> NodeHealth {
-    let healthy = observed.as_ref().is_ok_and(|role| role == expected);
-    NodeHealth { node: node.name().to_owned(), expected: expected.to_owned(), observed: observed.unwrap_or_else(|error| error), healthy }
-}
-
-/// A server that loads its data answers `LOADING`, which is an error here.
-pub(super) async fn serves(access: &Access, node: &Node) -> RedisResult<()> {
-    let mut connection = access.connect(node.socket(PORT), Account::Admin).await?;
-    ask::<String>(&mut connection, &["PING"]).await.map(drop)
 }
 
 /// Returns when the node's process has ended: one that refuses its snapshot is not worth the wait for its port.
@@ -376,32 +296,5 @@ async fn ended(node: &Node) -> GroundError {
             let reason = format!("node {} ended with {}, last log lines:\n    {}", node.name(), state.exit_code, lines.join("\n    "));
             return GroundError::database(Replicated::NAME, reason);
         }
-    }
-}
-
-/// A Sentinel's identity: 40 hexadecimal digits.
-fn identity() -> String {
-    let mut random = rand::rng();
-    (0..40).filter_map(|_| char::from_digit(random.random_range(0..16), 16)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replica_is_current_while_it_acknowledges() {
-        assert!(is_current("ip=198.18.0.5,port=6379,state=online,offset=1234,lag=1"));
-        assert!(!is_current("ip=198.18.0.5,port=6379,state=wait_bgsave,offset=0,lag=0"));
-        assert!(!is_current("ip=198.18.0.5,port=6379,state=online,offset=1234,lag=9"));
-        assert!(!is_current(""));
-    }
-
-    #[test]
-    fn identities_are_what_sentinel_accepts() {
-        let id = identity();
-        assert_eq!(id.len(), 40);
-        assert!(id.chars().all(|digit| digit.is_ascii_hexdigit()));
-        assert_ne!(id, identity());
     }
 }

@@ -1,6 +1,6 @@
 //! A Redis Cluster: three masters that share the slots, a replica of each.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::{Access, Account, Passwords, ask, fields, info},
-    pods::{self, PORT, ServerPlan},
-    replicated::{health, serves},
+    health::{health, serves},
+    pods::{self, PORT, Persistence, ServerPlan},
+    slots::{Shard, shards},
 };
 use crate::{
     database::{Cluster, ConnectionInfo},
@@ -60,6 +61,7 @@ impl Sharded {
             min_replicas: 0,
             sentinels: &[],
             snapshot: None,
+            persistence: Persistence::default(),
         };
         let nodes = try_join_all(seats.iter().map(|seat| {
             let spec = pods::server(seat, &seats, &passwords, &plan);
@@ -115,6 +117,59 @@ impl Sharded {
     /// How a client gets in.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Where the nodes listen: a client begins at any of them.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.socket(PORT)).collect()
+    }
+
+    /// The shards by the word of one node.
+    ///
+    /// # Errors
+    /// Any error of the client.
+    pub async fn shards_at(&self, node: &Node) -> RedisResult<Vec<Shard>> {
+        let mut connection = self.access.connect(node.socket(PORT), Account::Admin).await?;
+        Ok(shards(&ask::<String>(&mut connection, &["CLUSTER", "NODES"]).await?, &self.nodes))
+    }
+
+    /// The shards by the word of the first node that answers, in the order of their first slots.
+    ///
+    /// # Errors
+    /// What the last node said.
+    pub async fn shards(&self) -> Result<Vec<Shard>, String> {
+        let mut last = "the Cluster has no node".to_owned();
+        for node in &self.nodes {
+            match self.shards_at(node).await {
+                Ok(mut shards) => {
+                    shards.sort_by_key(|shard| shard.first_slots(1));
+                    return Ok(shards);
+                }
+                Err(error) => last = format!("{}: {error}", node.name()),
+            }
+        }
+        Err(last)
+    }
+
+    /// One field of `CLUSTER INFO` on a node.
+    ///
+    /// # Errors
+    /// Any error of the client.
+    pub async fn cluster_field(&self, node: &Node, name: &str) -> RedisResult<String> {
+        let mut connection = self.access.connect(node.socket(PORT), Account::Admin).await?;
+        Ok(fields(&ask::<String>(&mut connection, &["CLUSTER", "INFO"]).await?).remove(name).unwrap_or_default())
+    }
+
+    /// Sends the same command to every node, one after the other.
+    ///
+    /// # Errors
+    /// The first refusal, or node that does not answer.
+    pub async fn tell_all(&self, words: &[&str]) -> RedisResult<()> {
+        for node in &self.nodes {
+            let mut connection = self.access.connect(node.socket(PORT), Account::Admin).await?;
+            ask::<()>(&mut connection, words).await?;
+        }
+        Ok(())
     }
 
     /// Its role where it has one of the two that are right; otherwise what it is instead.

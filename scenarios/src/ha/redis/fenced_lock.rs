@@ -1,0 +1,158 @@
+//! A lock with fencing tokens in the replicated set, and a resource in the Cluster that it guards.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use dora_fixtures::assets;
+use dora_harness::{
+    check::{Model, judge},
+    database::redis::{Account, Replicated, Sharded},
+    history::Outcome,
+    workload::{Client, Completion, Invocation, Locks, Pace, Rhythm},
+};
+use redis::{Cmd, RedisResult, cluster_async::ClusterConnection};
+
+use super::master::{Master, outcome_of};
+use crate::{ScenarioError, ha::CheckedLoad};
+
+/// The lock's key: whose it is.
+pub const LOCK: &str = "app:ha:lock";
+/// The counter that the tokens come from.
+pub const TOKENS: &str = "app:ha:lock:tokens";
+/// The guarded resource. It is in another store, so that it does not fall back when the lock's store does.
+pub const RESOURCE: &str = "app:ha:guarded";
+/// A holder that does not give the lock up loses it after this time.
+const EXPIRES_MS: &str = "400";
+/// The slow client works for so long that its lock has expired and others hold it.
+const DAWDLES: Duration = Duration::from_millis(700);
+/// A token counts when every connected replica has it within this time.
+const COPY_LIMIT_MS: &str = "400";
+/// Clients that want the lock.
+const CLIENTS: usize = 3;
+
+/// The load: three clients take the lock, write, and give it up; the first is too slow for its lock every time. `compares`: whether the
+/// resource looks at tokens.
+pub async fn load(set: &Replicated, cluster: &Arc<Sharded>, compares: bool) -> Result<CheckedLoad, ScenarioError> {
+    let mut clients: Vec<Box<dyn Client>> = Vec::new();
+    for number in 0..CLIENTS {
+        clients.push(Box::new(Holder {
+            name: format!("holder-{number}"),
+            master: Master::by_sentinels(set, number).await?,
+            replicas: set.servers().len() - 1,
+            cluster: Arc::clone(cluster),
+            resource: None,
+            token: None,
+            dawdles: number == 0,
+            compares,
+        }));
+    }
+    Ok(CheckedLoad {
+        name: "lock",
+        clients,
+        generator: Box::new(Locks::default()),
+        pace: Pace { rhythm: Rhythm::Closed(Duration::from_millis(60)), limit: Duration::from_secs(3) },
+        judge: Box::new(|operations| judge(Model::Fencing, operations)),
+    })
+}
+
+/// Removes the guarded resource of an earlier trial.
+pub async fn clear(cluster: &Sharded) -> Result<(), ScenarioError> {
+    let removed = async {
+        let client = cluster.access().cluster_client(&cluster.addresses(), Account::App, 3)?;
+        redis::cmd("DEL").arg(RESOURCE).query_async::<()>(&mut client.get_async_connection().await?).await
+    };
+    removed.await.map_err(|error: redis::RedisError| ScenarioError::client("remove the guarded resource", error))
+}
+
+struct Holder {
+    name: String,
+    master: Master,
+    replicas: usize,
+    cluster: Arc<Sharded>,
+    resource: Option<ClusterConnection>,
+    token: Option<u64>,
+    dawdles: bool,
+    compares: bool,
+}
+
+#[async_trait]
+impl Client for Holder {
+    async fn invoke(&mut self, invocation: &Invocation) -> Completion {
+        match invocation.f {
+            "acquire" => match self.acquire().await {
+                Ok(token) => {
+                    self.token = Some(token);
+                    Completion::read(token)
+                }
+                Err(outcome) => Completion::of(outcome),
+            },
+            f => {
+                let Some(token) = self.token else { return Completion::of(Outcome::Fail("the lock is another's".into())) };
+                let outcome = if f == "write" { self.write(token).await } else { self.release().await };
+                Completion { outcome: outcome.map_or_else(|outcome| outcome, |()| Outcome::Ok), value: Some(token.into()) }
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// A token counts only when every replica that could be promoted knows of it: otherwise the next master might grant it again.
+    async fn acquire(&mut self) -> Result<u64, Outcome> {
+        self.token = None;
+        let granted: Option<String> = self.master.ask(&["SET", LOCK, &self.name, "NX", "PX", EXPIRES_MS]).await?;
+        if granted.is_none() {
+            return Err(Outcome::Fail("the lock is taken".into()));
+        }
+        let token: u64 = self.master.ask(&["INCR", TOKENS]).await?;
+        let copies: usize = self.master.ask(&["WAIT", &self.replicas.to_string(), COPY_LIMIT_MS]).await?;
+        let (_role, _offset, connected): (String, i64, Vec<(String, String, String)>) = self.master.ask(&["ROLE"]).await?;
+        if copies == 0 || copies < connected.len() {
+            return Err(Outcome::Unknown(format!("only {copies} of {} replicas know of the token {token}", connected.len())));
+        }
+        Ok(token)
+    }
+
+    async fn write(&mut self, token: u64) -> Result<(), Outcome> {
+        if self.dawdles {
+            tokio::time::sleep(DAWDLES).await;
+        }
+        let mut command = if self.compares {
+            let script = assets::text("schema/redis/scripts/guarded_write.lua").map_err(|error| Outcome::Fail(error.to_string()))?;
+            let mut command = redis::cmd("EVAL");
+            command.arg(script).arg(1).arg(RESOURCE).arg(token);
+            command
+        } else {
+            let mut command = redis::cmd("HINCRBY");
+            command.arg(RESOURCE).arg("writes").arg(1);
+            command
+        };
+        match self.on_resource(&mut command).await {
+            Ok(0) => Err(Outcome::Fail(format!("the resource refused the token {token}: a newer one was there"))),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.resource = None;
+                Err(outcome_of(&error))
+            }
+        }
+    }
+
+    async fn on_resource(&mut self, command: &mut Cmd) -> RedisResult<u64> {
+        if self.resource.is_none() {
+            let client = self.cluster.access().cluster_client(&self.cluster.addresses(), Account::App, 0)?;
+            self.resource = Some(client.get_async_connection().await?);
+        }
+        match &mut self.resource {
+            Some(resource) => command.query_async(resource).await,
+            None => unreachable!("it was just made"),
+        }
+    }
+
+    async fn release(&mut self) -> Result<(), Outcome> {
+        self.token = None;
+        let script = assets::text("schema/redis/scripts/release_lock.lua").map_err(|error| Outcome::Fail(error.to_string()))?;
+        match self.master.ask::<u64>(&["EVAL", script, "1", LOCK, &self.name]).await? {
+            0 => Err(Outcome::Fail("the lock had expired".into())),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What of each server's data had to come back.
+
+use dora_fixtures::catalogue::Clause;
+use dora_harness::{
+    check::{Durability, durability},
+    database::redis::Keeping,
+    history::Operation,
+};
+use dora_reports::evidence::{Finding, NamedLimit};
+
+use super::server::inserts_within;
+use crate::Trial;
+
+/// Values that are shown.
+const WITNESS_MAX: usize = 10;
+
+/// How many acknowledged writes may be gone at each level; [`None`]: no bound but that of the snapshot.
+pub fn lost_max(clause: &Clause, keeping: Keeping) -> Option<u64> {
+    if keeping == Keeping::Snapshots {
+        return None;
+    }
+    let promise = clause.objective_for(keeping.name());
+    Some(promise.acknowledged_lost_max.unwrap_or_else(|| inserts_within(promise.loss_window_ms_max.unwrap_or(0))))
+}
+
+/// Name of the measure of one level.
+fn measure(keeping: Keeping) -> String {
+    format!("lost_{keeping}")
+}
+
+/// States what each level has to keep.
+pub fn promise(trial: &Trial, clause: &Clause) {
+    let limits: Vec<NamedLimit> = Keeping::ALL
+        .into_iter()
+        .filter_map(|keeping| Some(NamedLimit::at_most(measure(keeping), lost_max(clause, keeping)? as f64, "operations")))
+        .chain([NamedLimit::at_most("lost_before_snapshot", 0.0, "operations")])
+        .collect();
+    let each: Vec<String> = limits.iter().map(|limit| format!("{} ≤ {}", limit.name.replace('_', " "), limit.value)).collect();
+    trial.promise_limits(format!("after a process crash: {}", each.join(", ")), limits);
+}
+
+/// Judges one server: what it acknowledged against what it has.
+pub fn level(trial: &Trial, clause: &Clause, keeping: Keeping, operations: &[Operation], present: &[u64]) -> Durability {
+    let result = durability(operations, present);
+    let lost = result.lost.len() as f64;
+    trial.measure(&format!("acknowledged_{keeping}"), Some(result.acknowledged as f64), "operations");
+    let measured = trial.measure(&measure(keeping), Some(lost), "operations");
+    if measured.met == Some(false) {
+        let most = lost_max(clause, keeping).unwrap_or_default();
+        let message = format!("{keeping}: {lost} acknowledged writes are gone after a process crash; {most} are allowed");
+        trial.find(Finding::violation("acknowledged-writes-lost", message).with_witness(witness(&result.lost)));
+    }
+    if !result.phantom.is_empty() || !result.duplicated.is_empty() {
+        let message = format!("{keeping}: {} values are there that were refused, {} twice", result.phantom.len(), result.duplicated.len());
+        trial.find(Finding::violation("phantom-writes", message));
+    }
+    if result.acknowledged == 0 {
+        trial.find(Finding::unconfirmed("no-load", format!("{keeping}: no write was acknowledged, so nothing was tried")));
+    }
+    result
+}
+
+/// Judges the snapshot: what was acknowledged before it began (nanoseconds) is in it; something that came later is gone.
+pub fn snapshot(trial: &Trial, operations: &[Operation], result: &Durability, begun: u64) {
+    let is_before = |value: &u64| {
+        operations
+            .iter()
+            .any(|operation| operation.number() == Some(*value) && operation.completed.is_some_and(|completed| completed < begun))
+    };
+    let (before, after): (Vec<u64>, Vec<u64>) = result.lost.iter().copied().partition(is_before);
+    trial.measure("lost_before_snapshot", Some(before.len() as f64), "operations");
+    trial.measure("lost_after_snapshot", Some(after.len() as f64), "operations");
+    if !before.is_empty() {
+        let message = format!("{} writes that were acknowledged before the snapshot began are not in it", before.len());
+        trial.find(Finding::violation("snapshot-writes-lost", message).with_witness(witness(&before)));
+    }
+    if after.is_empty() {
+        trial.find(Finding::unconfirmed(
+            "nothing-lost",
+            "without an append-only file nothing that came after the snapshot was lost, so the crash was none",
+        ));
+    }
+}
+
+fn witness(values: &[u64]) -> String {
+    format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
+}

@@ -1,0 +1,10 @@
+//! A master, its replicas and the Sentinels that choose another master.
+
+mod case;
+mod roles;
+mod sabotage;
+pub mod scenarios;
+mod target;
+
+use case::Case;
+use target::run;
