@@ -124,7 +124,17 @@ impl Access {
     /// # Errors
     /// The driver's, for unusable material. It connects when it is first used.
     pub fn open(&self, reach: &Reach, selection: Duration) -> Result<Connection, Error> {
-        Ok(Connection { client: Client::with_options(self.options(reach, selection))?, _access: self.clone() })
+        self.open_with(reach, selection, |_options| {})
+    }
+
+    /// As [`Access::open`], with further options of the driver.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub fn open_with(&self, reach: &Reach, selection: Duration, tune: impl FnOnce(&mut ClientOptions)) -> Result<Connection, Error> {
+        let mut options = self.options(reach, selection);
+        tune(&mut options);
+        Ok(Connection { client: Client::with_options(options)?, _access: self.clone() })
     }
 }
 

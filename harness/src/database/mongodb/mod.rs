@@ -2,11 +2,13 @@
 
 mod access;
 mod archive;
+mod configuration;
 mod content;
 mod error;
 mod member;
 mod replica_set;
 mod start;
+mod step_down;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ pub use error::{MongodbError, limited};
 pub use member::MemberState;
 pub use replica_set::{ADMIN, APPLICATION, OPERATOR, PORT, Passwords, ReplicaSet, SetRecord};
 pub use start::SetSpec;
+pub use step_down::StepDown;
 
 use crate::{
     database::Cluster,

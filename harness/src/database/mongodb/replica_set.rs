@@ -7,6 +7,7 @@ use futures_util::future::{join_all, select_ok};
 use mongodb::{
     ClientSession,
     bson::{Document, doc},
+    options::ClientOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +137,29 @@ impl ReplicaSet {
         access.open(reach, selection).map_err(MongodbError::driver("set the driver up"))
     }
 
+    /// As [`ReplicaSet::application`], with further options of the driver.
+    ///
+    /// # Errors
+    /// [`MongodbError::Driver`].
+    pub fn application_with(
+        &self,
+        reach: &Reach,
+        selection: Duration,
+        tune: impl FnOnce(&mut ClientOptions),
+    ) -> Result<Connection, MongodbError> {
+        let access = self.access.with_password(APPLICATION, &self.record.passwords.application);
+        access.open_with(reach, selection, tune).map_err(MongodbError::driver("set the driver up"))
+    }
+
+    /// Opens a client of the administrator for one member, whatever its role.
+    ///
+    /// # Errors
+    /// [`MongodbError::Driver`].
+    pub fn administrator_of(&self, node: &Node) -> Result<Connection, MongodbError> {
+        let access = self.access.with_password(ADMIN, &self.record.passwords.admin);
+        access.open(&Reach::Member(node.socket(PORT)), SELECTION).map_err(MongodbError::driver("set the driver up"))
+    }
+
     /// Opens a client of the account that takes and restores backups.
     ///
     /// # Errors
@@ -158,9 +182,33 @@ impl ReplicaSet {
     /// # Errors
     /// [`MongodbError`] when it does not answer.
     pub async fn state(&self, node: &Node) -> Result<MemberState, MongodbError> {
+        Ok(MemberState::read(&self.hello(node).await?))
+    }
+
+    /// What one node says of itself and of the set.
+    ///
+    /// # Errors
+    /// [`MongodbError`] when it does not answer.
+    pub async fn hello(&self, node: &Node) -> Result<Document, MongodbError> {
         let known = self.nodes.iter().position(|other| other.name() == node.name());
         let at = known.ok_or_else(|| MongodbError::unusable("ask for a role", format!("{} is no member", node.name())))?;
         hello(&self.watchers[at]).await
+    }
+
+    /// How far a member is behind the primary: by the latest writes that both speak of themselves. An idle primary writes once a second.
+    ///
+    /// # Errors
+    /// [`MongodbError`] when one of them does not answer.
+    pub async fn lag_of(&self, node: &Node) -> Result<Duration, MongodbError> {
+        let last_write = async |node: &Node| {
+            let hello = self.hello(node).await?;
+            let last = hello.get_document("lastWrite").and_then(|last| last.get_datetime("lastWriteDate"));
+            last.map(|date| date.timestamp_millis()).map_err(|error| MongodbError::unusable("read a member's latest write", error))
+        };
+        let primary = self.primary().await?;
+        let behind_ms = last_write(&primary).await? - last_write(node).await?;
+        // A member that is ahead has what the primary wrote between the two questions.
+        Ok(Duration::from_millis(u64::try_from(behind_ms).unwrap_or_default()))
     }
 
     /// The node that takes writes, in its own word.
@@ -222,32 +270,9 @@ impl ReplicaSet {
         Ok(session)
     }
 
-    /// Gives the data nodes other than the primary this priority in elections.
-    ///
-    /// # Errors
-    /// [`MongodbError`].
-    pub async fn prioritise_secondaries(&self, priority: i32) -> Result<(), MongodbError> {
-        let primary = self.primary().await?.socket(PORT).to_string();
-        let answer = self.command("read the set's configuration", doc! { "replSetGetConfig": 1 }).await?;
-        let unusable = |why| MongodbError::unusable("read the set's configuration", why);
-        let mut config = answer.get_document("config").map_err(|error| unusable(error.to_string()))?.clone();
-        let version = config.get_i32("version").map_err(|error| unusable(error.to_string()))?;
-        config.insert("version", version + 1);
-        for member in config.get_array_mut("members").map_err(|error| unusable(error.to_string()))? {
-            if let Some(member) = member.as_document_mut()
-                && !member.get_bool("arbiterOnly").unwrap_or(false)
-            {
-                let is_primary = member.get_str("host").is_ok_and(|host| host == primary);
-                member.insert("priority", if is_primary { 1 } else { priority });
-            }
-        }
-        self.command("change the set's configuration", doc! { "replSetReconfig": config, "maxTimeMS": 15_000 }).await?;
-        Ok(())
-    }
-
     async fn node_health(&self, index: usize, node: &Node) -> NodeHealth {
         let is_arbiter = self.record.arbiter && index + 1 == self.nodes.len();
-        let state = hello(&self.watchers[index]).await;
+        let state = hello(&self.watchers[index]).await.map(|answer| MemberState::read(&answer));
         let fits = match &state {
             Ok(MemberState::Primary | MemberState::Secondary) => !is_arbiter,
             Ok(MemberState::Arbiter) => is_arbiter,
@@ -259,9 +284,8 @@ impl ReplicaSet {
     }
 }
 
-async fn hello(member: &Connection) -> Result<MemberState, MongodbError> {
-    let answer = limited("ask for the role", HELLO_LIMIT, member.database("admin").run_command(doc! { "hello": 1 })).await?;
-    Ok(MemberState::read(&answer))
+async fn hello(member: &Connection) -> Result<Document, MongodbError> {
+    limited("ask for the role", HELLO_LIMIT, member.database("admin").run_command(doc! { "hello": 1 })).await
 }
 
 #[async_trait]

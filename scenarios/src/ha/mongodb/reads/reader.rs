@@ -1,0 +1,117 @@
+//! A client that reads by a rule and records who answered.
+
+use std::{sync::Arc, time::Duration};
+
+use dora_harness::{
+    database::mongodb::{Connection, MongodbError, ReplicaSet, TRIALS, limited},
+    history::{Outcome, Recorder},
+    patience::within,
+    topology::Node,
+};
+use mongodb::{
+    bson::{Document, doc},
+    error::ErrorKind,
+    options::{Acknowledgment, CollectionOptions, ReadPreference, SelectionCriteria, WriteConcern},
+};
+
+use super::{observer::Observer, rule, rule::Rule};
+use crate::{ScenarioError, security::mongodb::client_error};
+
+/// The collection that is read.
+const COLLECTION: &str = "reads";
+/// Reads of each rule: members are drawn by lot, and one of three is missed by so many with a probability below 10⁻⁵.
+const READS: usize = 40;
+/// How long a read waits for a member that may answer: several rounds in which the driver asks all for their roles.
+const SELECTION: Duration = Duration::from_millis(2_500);
+/// Members whose answers take this much longer than the fastest one's are asked, too: all of them, on one machine.
+const EVERY_MEMBER: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Makes the one document that is read; every member has it.
+pub(super) async fn prepare(set: &ReplicaSet) -> Result<(), ScenarioError> {
+    let concern = WriteConcern::builder().w(Acknowledgment::Nodes(3)).w_timeout(REQUEST_LIMIT / 2).build();
+    let options = CollectionOptions::builder().write_concern(concern).build();
+    let collection = set.admin().database(TRIALS).collection_with_options::<Document>(COLLECTION, options);
+    limited("drop the collection", REQUEST_LIMIT, collection.drop()).await.map_err(client_error)?;
+    limited("write what is read", REQUEST_LIMIT, collection.insert_one(doc! { "_id": 1 })).await.map_err(client_error)?;
+    Ok(())
+}
+
+/// Reads as the application, with an observer at the members.
+pub(super) struct Reader {
+    connection: Connection,
+    observer: Observer,
+    recorder: Recorder,
+    /// In place of every rule's preference: a client that ignores it.
+    instead: Option<ReadPreference>,
+}
+
+impl Reader {
+    /// Opens it; `nodes` are the members that live.
+    pub(super) async fn open(
+        set: &Arc<ReplicaSet>,
+        nodes: &[Node],
+        recorder: &Recorder,
+        instead: Option<ReadPreference>,
+    ) -> Result<Self, MongodbError> {
+        let connection = set.application_with(&set.reach(), SELECTION, |options| options.local_threshold = Some(EVERY_MEMBER))?;
+        let reader = Self { connection, observer: Observer::watch(set, nodes, COLLECTION).await?, recorder: recorder.clone(), instead };
+        reader.knows(nodes.len()).await?;
+        Ok(reader)
+    }
+
+    /// Waits until the driver has found all members that live, by reads that are not recorded.
+    async fn knows(&self, members: usize) -> Result<(), MongodbError> {
+        let nearest = ReadPreference::Nearest { options: None };
+        let mut seen = std::collections::BTreeSet::new();
+        let all = || {
+            let comment = comment();
+            let reading = self.read(nearest.clone(), comment.clone());
+            async move {
+                reading.await.map_err(|error| error.to_string())?;
+                self.observer.answered(&comment).await.map_err(|error| error.to_string())
+            }
+        };
+        for _ in 0..READS * members {
+            let found = within("a first read", REQUEST_LIMIT, Duration::from_millis(20), all).await;
+            seen.insert(found.map_err(|error| MongodbError::unusable("find all members", error))?);
+            if seen.len() == members {
+                return Ok(());
+            }
+        }
+        Err(MongodbError::unusable("find all members", format!("only {seen:?} answered")))
+    }
+
+    async fn read(&self, preference: ReadPreference, comment: String) -> Result<(), mongodb::error::Error> {
+        let collection = self.connection.database(TRIALS).collection::<Document>(COLLECTION);
+        let reading = collection.find_one(doc! { "_id": 1 }).comment(comment);
+        reading.selection_criteria(SelectionCriteria::ReadPreference(preference)).await.map(drop)
+    }
+
+    /// Reads by a rule: once where nobody may answer, else until each member had its chance.
+    pub(super) async fn try_rule(&self, rule: &Rule) -> Result<(), ScenarioError> {
+        let reads = if rule.members.is_empty() { 1 } else { READS };
+        for _ in 0..reads {
+            let comment = comment();
+            self.recorder.invoke(0, "read", &rule::value(rule, None));
+            let preference = self.instead.clone().unwrap_or_else(|| rule.preference.clone());
+            let (member, outcome) = match self.read(preference, comment.clone()).await {
+                Ok(()) => (Some(self.observer.answered(&comment).await?), Outcome::Ok),
+                Err(error) if matches!(&*error.kind, ErrorKind::ServerSelection { .. }) => (None, Outcome::Fail(error.to_string())),
+                Err(error) => (None, Outcome::Fail(format!("the member that was chosen did not answer: {error}"))),
+            };
+            self.recorder.complete(0, "read", &rule::value(rule, member.as_deref()), &outcome);
+        }
+        Ok(())
+    }
+
+    /// Ends the observation.
+    pub(super) async fn end(self) {
+        self.observer.end().await;
+    }
+}
+
+/// A text that no other read carries.
+fn comment() -> String {
+    format!("dora-{:016x}", rand::random::<u64>())
+}
