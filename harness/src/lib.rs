@@ -17,5 +17,6 @@ pub mod patience;
 pub mod platform;
 pub mod security;
 pub mod service;
+pub mod sim;
 pub mod topology;
 pub mod workload;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Answer, Checked, Model, bank, batches, causal, counter, fencing,
     isolation::{Transactions, isolation},
-    ledger, monotonic, overlaps, retained,
+    ledger, linearizable, monotonic, overlaps, retained,
     shape::Mismatch,
 };
 use crate::history::Operation;
@@ -29,6 +29,12 @@ pub fn judge_within(model: Model, operations: &[Operation], time_limit: Duration
 
 fn decide(model: Model, operations: &[Operation], time_limit: Duration) -> Result<Answer, Mismatch> {
     match model {
+        Model::Register => linearizable::register(operations, false, time_limit),
+        Model::CasRegister => linearizable::register(operations, true, time_limit),
+        Model::Mutex => linearizable::mutex(operations, time_limit),
+        Model::Set => linearizable::set(operations, time_limit),
+        Model::Counter => linearizable::counter(operations, time_limit),
+        Model::Queue => linearizable::queue(operations, time_limit),
         Model::CounterBounds => counter::counter_bounds(operations),
         Model::Durability => retained::retained(operations, 0),
         Model::BoundedLoss { lost_max } => retained::retained(operations, lost_max),

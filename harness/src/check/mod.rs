@@ -15,6 +15,7 @@ mod judge;
 mod ledger;
 mod level;
 pub mod linearizability;
+mod linearizable;
 mod model;
 mod monotonic;
 mod retained;

@@ -7,6 +7,18 @@ use super::Level;
 /// What a history is checked against. Values and operations are as in [`crate::workload`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Model {
+    /// `register`: linearizable reads and writes of one register, or of one a key.
+    Register,
+    /// `cas-register`: the same with compare-and-set.
+    CasRegister,
+    /// `mutex`: `acquire` and `release` of one lock, linearizable.
+    Mutex,
+    /// `set`: `add` and reads of the whole set, linearizable.
+    Set,
+    /// `counter`: `add` and `read`, linearizable.
+    Counter,
+    /// `queue`: `enqueue` and `dequeue`, first in, first out, linearizable.
+    Queue,
     /// `counter-bounds`: every read of a counter lies between what was surely and what was possibly added by then.
     CounterBounds,
     /// `durability`: the last read has every acknowledged `add`, none that failed, none twice.
@@ -46,7 +58,13 @@ pub struct UnknownModel(pub String);
 
 impl Model {
     /// All names.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 18] = [
+        "register",
+        "cas-register",
+        "mutex",
+        "set",
+        "counter",
+        "queue",
         "counter-bounds",
         "durability",
         "bounded-loss",
@@ -64,6 +82,12 @@ impl Model {
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Register => "register",
+            Self::CasRegister => "cas-register",
+            Self::Mutex => "mutex",
+            Self::Set => "set",
+            Self::Counter => "counter",
+            Self::Queue => "queue",
             Self::CounterBounds => "counter-bounds",
             Self::Durability => "durability",
             Self::BoundedLoss { .. } => "bounded-loss",
@@ -101,6 +125,12 @@ impl FromStr for Model {
     /// A name as in [`Model::NAMES`]; transactions at [`Level::Serializable`], a loss bounded to none, a bank of any total.
     fn from_str(name: &str) -> Result<Self, UnknownModel> {
         Ok(match name {
+            "register" => Self::Register,
+            "cas-register" => Self::CasRegister,
+            "mutex" => Self::Mutex,
+            "set" => Self::Set,
+            "counter" => Self::Counter,
+            "queue" => Self::Queue,
             "counter-bounds" => Self::CounterBounds,
             "durability" => Self::Durability,
             "bounded-loss" => Self::BoundedLoss { lost_max: 0 },
