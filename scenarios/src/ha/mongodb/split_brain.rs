@@ -16,7 +16,7 @@ const DATA: &str = "/dora/data/db";
 /// A forced configuration is taken within this time, also by a primary that steps down meanwhile.
 const FORCE_LIMIT: Duration = Duration::from_secs(10);
 /// A driver that knows the primary answers within this time.
-const KNOWN_LIMIT: Duration = Duration::from_secs(2);
+const KNOWN_LIMIT: Duration = Duration::from_secs(4);
 /// Until drivers know a primary again; each attempt takes an election.
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
 /// Removing the files of a small set.
@@ -67,8 +67,7 @@ impl Fault for SplitBrain {
         // Drivers remember the highest term and version that they saw, and both were the lone node's: they take no primary of the old
         // configuration before it has a higher term.
         let known = || async {
-            let others: Vec<Node> = self.set.data_nodes().iter().filter(|node| node.name() != self.node.name()).cloned().collect();
-            let primary = self.set.primary_among(&others).await?;
+            let primary = self.set.primary().await?;
             match timeout(KNOWN_LIMIT, self.set.configuration()).await {
                 Ok(Ok(_configuration)) => Ok(()),
                 Ok(Err(error)) => Err(error),

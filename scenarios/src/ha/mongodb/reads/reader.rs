@@ -21,6 +21,8 @@ use crate::{ScenarioError, security::mongodb::client_error};
 const COLLECTION: &str = "reads";
 /// Reads of each rule: members are drawn by lot, and one of three is missed by so many with a probability below 10⁻⁵.
 const READS: usize = 40;
+/// So many reads without an answer show that nobody is there to answer; each waits for long.
+const UNANSWERED_MAX: usize = 2;
 /// How long a read waits for a member that may answer: several rounds in which the driver asks all for their roles.
 const SELECTION: Duration = Duration::from_millis(2_500);
 /// Members whose answers take this much longer than the fastest one's are asked, too: all of them, on one machine.
@@ -91,7 +93,11 @@ impl Reader {
     /// Reads by a rule: once where nobody may answer, else until each member had its chance.
     pub(super) async fn try_rule(&self, rule: &Rule) -> Result<(), ScenarioError> {
         let reads = if rule.members.is_empty() { 1 } else { READS };
+        let mut unanswered = 0;
         for _ in 0..reads {
+            if unanswered == UNANSWERED_MAX {
+                break;
+            }
             let comment = comment();
             self.recorder.invoke(0, "read", &rule::value(rule, None));
             let preference = self.instead.clone().unwrap_or_else(|| rule.preference.clone());
@@ -100,6 +106,7 @@ impl Reader {
                 Err(error) if matches!(&*error.kind, ErrorKind::ServerSelection { .. }) => (None, Outcome::Fail(error.to_string())),
                 Err(error) => (None, Outcome::Fail(format!("the member that was chosen did not answer: {error}"))),
             };
+            unanswered += usize::from(member.is_none());
             self.recorder.complete(0, "read", &rule::value(rule, member.as_deref()), &outcome);
         }
         Ok(())

@@ -26,7 +26,8 @@ async fn arbitrated(trial: &Trial) -> Result<Arc<ReplicaSet>, ScenarioError> {
     set.ok_or_else(|| ScenarioError::Missing("this profile has no set with an arbiter; choose the profile production".into()))
 }
 
-const LOST: Scenario = Scenario {
+/// The arbiter dies.
+pub(in crate::ha::mongodb) const LOST: Scenario = Scenario {
     id: "ha/mongodb/arbiter-lost",
     title: "A primary and a secondary go on when their arbiter dies",
     pillar: Pillar::Ha,
@@ -53,7 +54,8 @@ const LOST: Scenario = Scenario {
     },
 };
 
-const DATA_NODE_LOST: Scenario = Scenario {
+/// One of two copies dies.
+pub(in crate::ha::mongodb) const DATA_NODE_LOST: Scenario = Scenario {
     id: "ha/mongodb/psa-data-node-lost",
     title: "An arbiter replaces a vote, not a copy: majority writes block, single-node writes are taken and rolled back",
     pillar: Pillar::Ha,
@@ -80,6 +82,3 @@ const DATA_NODE_LOST: Scenario = Scenario {
     ],
     run: |trial| Box::pin(async move { data_node_lost::run(trial, &*arbitrated(trial).await?).await }),
 };
-
-/// All of them.
-pub(in crate::ha::mongodb) const ALL: [Scenario; 2] = [LOST, DATA_NODE_LOST];

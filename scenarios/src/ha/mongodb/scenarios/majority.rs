@@ -19,7 +19,8 @@ const CEASED_WITHIN: Duration = Duration::from_secs(4);
 /// Longer than the survivor needs to step down.
 const HOLD: Duration = Duration::from_secs(10);
 
-const LOST: Scenario = Scenario {
+/// Both secondaries die.
+pub(in crate::ha::mongodb) const LOST: Scenario = Scenario {
     id: "ha/mongodb/majority-lost",
     title: "Without a majority nothing is acknowledged, and with it everything is back",
     pillar: Pillar::Ha,
@@ -43,7 +44,8 @@ const LOST: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::MajorityLost, Course::ceases(CEASED_WITHIN, HOLD))),
 };
 
-const ALL_KILLED: Scenario = Scenario {
+/// All members die.
+pub(in crate::ha::mongodb) const ALL_KILLED: Scenario = Scenario {
     id: "ha/mongodb/all-nodes-killed",
     title: "What was journaled outlives the death of all members at once",
     pillar: Pillar::Ha,
@@ -65,6 +67,3 @@ const ALL_KILLED: Scenario = Scenario {
     }],
     run: |trial| Box::pin(strike(trial, Case::AllNodesKilled, Course::ceases(CEASED_WITHIN, Duration::from_secs(2)))),
 };
-
-/// All of them.
-pub(in crate::ha::mongodb) const ALL: [Scenario; 2] = [LOST, ALL_KILLED];

@@ -19,7 +19,8 @@ const NEVER_ELECTED_SABOTAGE: Sabotage =
 /// A paused or isolated primary stays away for longer than an election takes, so that it meets its successor when it is back.
 const LONGER_THAN_AN_ELECTION: Duration = Duration::from_secs(15);
 
-const KILLED: Scenario = Scenario {
+/// Its process dies.
+pub(in crate::ha::mongodb) const KILLED: Scenario = Scenario {
     id: "ha/mongodb/primary-killed",
     title: "A replica set goes on when its primary's process dies",
     pillar: Pillar::Ha,
@@ -47,7 +48,8 @@ const KILLED: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::PrimaryKilled, Course::returns())),
 };
 
-const PAUSED: Scenario = Scenario {
+/// It freezes and comes back.
+pub(in crate::ha::mongodb) const PAUSED: Scenario = Scenario {
     id: "ha/mongodb/primary-paused",
     title: "A frozen primary is replaced, and steps down when it comes back",
     pillar: Pillar::Ha,
@@ -69,7 +71,8 @@ const PAUSED: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::PrimaryPaused, Course::returns().lasting(LONGER_THAN_AN_ELECTION))),
 };
 
-const ISOLATED: Scenario = Scenario {
+/// Nobody reaches it.
+pub(in crate::ha::mongodb) const ISOLATED: Scenario = Scenario {
     id: "ha/mongodb/primary-isolated",
     title: "A primary that nobody reaches is replaced",
     pillar: Pillar::Ha,
@@ -92,7 +95,8 @@ const ISOLATED: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::PrimaryIsolated, Course::returns().lasting(LONGER_THAN_AN_ELECTION))),
 };
 
-const CUT_FROM_PEERS: Scenario = Scenario {
+/// Only its peers do not reach it.
+pub(in crate::ha::mongodb) const CUT_FROM_PEERS: Scenario = Scenario {
     id: "ha/mongodb/primary-cut-from-peers",
     title: "Clients that still reach a cut-off primary neither lose writes nor read what will be rolled back",
     pillar: Pillar::Ha,
@@ -119,7 +123,8 @@ const CUT_FROM_PEERS: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::PrimaryCutFromPeers, Course::returns().lasting(LONGER_THAN_AN_ELECTION))),
 };
 
-const SWITCHOVER: Scenario = Scenario {
+/// It hands its role over.
+pub(in crate::ha::mongodb) const SWITCHOVER: Scenario = Scenario {
     id: "ha/mongodb/switchover",
     title: "A primary hands its role over as before maintenance",
     pillar: Pillar::Ha,
@@ -141,6 +146,3 @@ const SWITCHOVER: Scenario = Scenario {
     }],
     run: |trial| Box::pin(strike(trial, Case::Switchover, Course::returns())),
 };
-
-/// All of them.
-pub(in crate::ha::mongodb) const ALL: [Scenario; 5] = [KILLED, PAUSED, ISOLATED, CUT_FROM_PEERS, SWITCHOVER];

@@ -19,7 +19,8 @@ const EVERY_COPY_SABOTAGE: Sabotage =
 /// How long a secondary is dead or frozen, or lags: several times the time after which its peers count it as down.
 const LONGER_THAN_A_HEARTBEAT: Duration = Duration::from_secs(12);
 
-const KILLED: Scenario = Scenario {
+/// Its process dies.
+pub(in crate::ha::mongodb) const KILLED: Scenario = Scenario {
     id: "ha/mongodb/secondary-killed",
     title: "Majority writes go on when a secondary's process dies, and it catches up",
     pillar: Pillar::Ha,
@@ -41,7 +42,8 @@ const KILLED: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::SecondaryKilled, Course::continues().lasting(LONGER_THAN_A_HEARTBEAT))),
 };
 
-const PAUSED: Scenario = Scenario {
+/// It freezes and comes back.
+pub(in crate::ha::mongodb) const PAUSED: Scenario = Scenario {
     id: "ha/mongodb/secondary-paused",
     title: "Majority writes go on while a secondary is frozen, and it catches up",
     pillar: Pillar::Ha,
@@ -60,7 +62,8 @@ const PAUSED: Scenario = Scenario {
     run: |trial| Box::pin(strike(trial, Case::SecondaryPaused, Course::continues().lasting(LONGER_THAN_A_HEARTBEAT))),
 };
 
-const LAGGING: Scenario = Scenario {
+/// It falls behind.
+pub(in crate::ha::mongodb) const LAGGING: Scenario = Scenario {
     id: "ha/mongodb/secondary-lagging",
     title: "Sessions are causally consistent across members, one of which falls behind",
     pillar: Pillar::Ha,
@@ -83,6 +86,3 @@ const LAGGING: Scenario = Scenario {
     sabotages: &[Sabotage { id: NO_SESSIONS, what: "each operation stands for itself, without a session", expects: "cause-not-seen" }],
     run: |trial| Box::pin(strike(trial, Case::SecondaryCutFromPeers, Course::continues().lasting(LONGER_THAN_A_HEARTBEAT))),
 };
-
-/// All of them.
-pub(in crate::ha::mongodb) const ALL: [Scenario; 3] = [KILLED, PAUSED, LAGGING];
