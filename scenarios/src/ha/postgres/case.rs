@@ -86,8 +86,12 @@ impl Case {
                 one(Box::new(Switchover::new(Arc::clone(cluster), primary.clone(), to)), primary)
             }
             Self::StandbyKilled => {
-                let standby = cluster.standbys(false).await.map_err(failed("an asynchronous standby"))?.remove(0);
-                one(kill(&standby, "asynchronous standby", SERVER_PORT), standby)
+                // Under a sabotage both are synchronous.
+                let standby = match cluster.standbys(false).await {
+                    Ok(mut standbys) => standbys.remove(0),
+                    Err(_none) => cluster.standbys(true).await.map_err(failed("a standby"))?.remove(0),
+                };
+                one(kill(&standby, "standby that nobody waits for", SERVER_PORT), standby)
             }
             Self::SyncStandbyKilled => {
                 let standby = cluster.standbys(true).await.map_err(failed("a synchronous standby"))?.remove(0);

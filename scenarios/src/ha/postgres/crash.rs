@@ -89,7 +89,7 @@ pub const POSTMASTER_KILLED: Scenario = Scenario {
         COMPARED,
     ],
     does_not_show: &["a server process that hangs instead of dying", KERNEL_LIVES, BETWEEN_PROBES],
-    sabotages: &[sabotage::PATRONI_FROZEN],
+    sabotages: &[sabotage::NOBODY_RESTARTS],
     run: |trial| Box::pin(Plan::of(Case::PostmasterKilled, Course::returns()).carry_out(trial)),
     ..FRAME
 };

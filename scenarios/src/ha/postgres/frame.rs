@@ -23,7 +23,7 @@ pub const FRAME: Scenario = Scenario {
 /// Step: who works.
 pub const LOAD: &str = "four clients insert numbered rows through PgBouncer, one connection each, no retries";
 /// Step: what is decided by checkers.
-pub const CHECKED: &str = "further clients append to lists in transactions (SERIALIZABLE, and REPEATABLE READ, which is snapshot isolation) and move money between accounts, all through PgBouncer; checkers decide their histories";
+pub const CHECKED: &str = "further clients read, write and compare-and-set registers (which have to be linearizable), append to lists in transactions (SERIALIZABLE, and REPEATABLE READ, which is snapshot isolation) and move money between accounts, all through PgBouncer; checkers decide their histories";
 /// Step: who watches.
 pub const WATCH: &str =
     "a prober on each server, past the pooler, commits a small write all the time and says in which timeline: never two at once";

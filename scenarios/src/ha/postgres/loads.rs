@@ -5,21 +5,25 @@ use std::time::Duration;
 use dora_harness::{
     check::{Level, Model, judge},
     database::postgres::PostgresCluster,
-    workload::{Appends, Client, Pace, Rhythm, Transfers},
+    workload::{Appends, Client, Pace, Registers, Rhythm, Transfers},
 };
 
 use super::{
     super::CheckedLoad,
+    registers::RegisterClient,
     transactions::{BankClient, Bracket, ListClient},
 };
 use crate::ScenarioError;
 
 /// What the loads work on, as scripts.
-pub const PREPARED: [&str; 2] = ["schema/postgres/lists/prepare.sql", "schema/postgres/accounts/prepare.sql"];
+pub const PREPARED: [&str; 3] =
+    ["schema/postgres/registers/prepare.sql", "schema/postgres/lists/prepare.sql", "schema/postgres/accounts/prepare.sql"];
 /// Clients of each load.
 const CLIENTS: usize = 3;
 /// Lists in use at a time.
 const KEYS: u64 = 8;
+/// Registers.
+const REGISTERS: usize = 8;
 /// Accounts, as `accounts/prepare.sql` makes them, and what is in all of them together.
 const ACCOUNTS: u64 = 5;
 const TOTAL: i64 = 500;
@@ -33,6 +37,13 @@ const PACE: Pace = Pace { rhythm: Rhythm::Closed(Duration::from_millis(160)), li
 pub fn checked_loads(cluster: &PostgresCluster, bracket: Bracket) -> Result<Vec<CheckedLoad>, ScenarioError> {
     let decided = |model: Model| Box::new(move |operations: &[_]| judge(model, operations)) as super::super::Judge;
     Ok(vec![
+        CheckedLoad {
+            name: "registers",
+            clients: clients(|| Ok(Box::new(RegisterClient::new(cluster)?)))?,
+            generator: Box::new(Registers::new(SEED, REGISTERS)),
+            pace: PACE,
+            judge: decided(Model::CasRegister),
+        },
         CheckedLoad {
             name: "lists-serializable",
             clients: clients(|| Ok(Box::new(ListClient::new(cluster, "serializable", bracket)?)))?,

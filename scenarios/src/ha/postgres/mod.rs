@@ -15,6 +15,7 @@ mod planned;
 mod pool;
 mod pooler;
 mod probe;
+mod registers;
 mod sabotage;
 mod scenarios;
 mod settings;

@@ -54,6 +54,13 @@ pub const LEADER_FROZEN: Sabotage = Sabotage {
     expects: "service-interrupted",
 };
 
+/// Nobody starts the server again, and nobody hands over.
+pub const NOBODY_RESTARTS: Sabotage = Sabotage {
+    what: "the primary's Patroni is frozen for a minute: it neither starts its dead server again nor hands over before the leadership expires",
+    expects: "recovery-too-late",
+    ..LEADER_FROZEN
+};
+
 /// The primary does not notice that it may no longer lead.
 pub const LEADER_UNAWARE: Sabotage = Sabotage {
     id: "leader-unaware",
