@@ -17,6 +17,8 @@ use crate::security::{Secret, generate_secret, install_provider};
 pub const MASTER_NAME: &str = "mymaster";
 /// A server that does not take a connection within this time is not there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// A Cluster's client connects to all nodes at once, so each of them may take longer.
+const CLUSTER_CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A command that takes longer has an unknown outcome.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 
@@ -157,7 +159,7 @@ impl Access {
             .certs(self.certificates())
             .username(account.name())
             .password(self.passwords.of(account).reveal())
-            .connection_timeout(CONNECT_LIMIT)
+            .connection_timeout(CLUSTER_CONNECT_LIMIT)
             .response_timeout(ANSWER_LIMIT)
             .retries(redirections)
             .build()
