@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use dora_fixtures::assets;
 
 use super::{Fault, FaultError, disk_trouble::reaches_clock};
 use crate::topology::{CLOCK, Node};
@@ -34,8 +35,8 @@ impl ClockSkew {
 
     /// How far the node's clock is from the harness's, in seconds.
     async fn apart(&self) -> Result<i64, String> {
-        // Processes that are started beside the database have its environment, so the same clock.
-        let output = self.node.exec_ok(&["date", "+%s"], &[], EXEC_LIMIT).await.map_err(|error| error.to_string())?;
+        let script = assets::text("config/fault/tell-time.sh").map_err(|error| error.to_string())?;
+        let output = self.node.exec_ok(&["sh", "-s"], script.as_bytes(), EXEC_LIMIT).await.map_err(|error| error.to_string())?;
         let theirs: i64 = output.trim().parse().map_err(|_| format!("the node's clock says `{}`", output.trim()))?;
         let ours = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?.as_secs();
         Ok(theirs - i64::try_from(ours).unwrap_or(i64::MAX))

@@ -37,12 +37,18 @@ impl Equipment {
         if libraries.is_empty() {
             return Vec::new();
         }
-        let mut variables = vec![("LD_PRELOAD".to_owned(), libraries.join(" "))];
+        let mut variables = vec![("DORA_PRELOAD".to_owned(), libraries.join(" "))];
         if self.clock {
             // Read anew once a second; the monotonic clock stays true, as it does on a machine whose clock is set.
             variables.extend(
-                [("FAKETIME_TIMESTAMP_FILE", CLOCK.1), ("FAKETIME_CACHE_DURATION", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
-                    .map(|(key, value)| (key.to_owned(), value.to_owned())),
+                [
+                    ("FAKETIME_TIMESTAMP_FILE", CLOCK.1),
+                    ("FAKETIME_CACHE_DURATION", "1"),
+                    ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+                    // Processes of two users would wait for each other's shared memory.
+                    ("FAKETIME_DISABLE_SHM", "1"),
+                ]
+                .map(|(key, value)| (key.to_owned(), value.to_owned())),
             );
         }
         variables
@@ -69,9 +75,9 @@ impl Equipment {
             files.push((format!("{FAULT_DIR}/{library}"), content.ok_or_else(missing)?, 0o755));
         }
         // Both files are read by the database's user.
-        for (is_wanted, path) in [(self.clock, CLOCK.1), (self.disk_faults, DISK.1)] {
+        for (is_wanted, path, neutral) in [(self.clock, CLOCK.1, "+0\n"), (self.disk_faults, DISK.1, "")] {
             if is_wanted {
-                files.push((path.to_owned(), Vec::new(), 0o644));
+                files.push((path.to_owned(), neutral.as_bytes().to_vec(), 0o644));
             }
         }
         Ok(files)
