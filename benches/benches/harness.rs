@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dora_fixtures::{
     content,
     dataset::{Dataset, Seed, Size},
@@ -11,6 +11,8 @@ use dora_harness::{
     check::{availability, durability},
     history::{Operation, Outcome, Recorder},
 };
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Ten thousand acknowledged inserts, one a millisecond.
 fn history() -> Vec<Operation> {
@@ -28,19 +30,38 @@ fn history() -> Vec<Operation> {
         .collect()
 }
 
+/// Operations of each measured batch.
+const BATCH: u64 = 1_000;
+
 fn recording(criterion: &mut Criterion) {
-    criterion.bench_function("record one operation (two events)", |bencher| {
+    let mut group = criterion.benchmark_group("record");
+    // Two events an operation.
+    group.throughput(Throughput::Elements(2 * BATCH));
+    group.bench_function("1,000 inserts in memory", |bencher| {
         bencher.iter_batched_ref(
             || Recorder::new(Instant::now(), None).expect("a history without a file cannot fail to open"),
-            |recorder| {
-                for value in 0..1_000 {
-                    recorder.invoke(0, "add", &value.into());
-                    recorder.complete(0, "add", &value.into(), &Outcome::Ok);
-                }
-            },
+            |recorder| record(recorder, "add", &1.into()),
             BatchSize::LargeInput,
         );
     });
+    let folder = TempDir::new().expect("a folder for histories");
+    for (name, f, value) in [
+        ("1,000 inserts in a file", "add", json!(1)),
+        ("1,000 compare-and-sets in a file", "cas", json!([3, [17, 18]])),
+        ("1,000 transactions in a file", "txn", json!([["r", 1, [1, 2, 3]], ["append", 2, 9], ["r", 3, null]])),
+    ] {
+        // One recorder for all batches: what is measured is a history that has become too long for memory.
+        let recorder = Recorder::new(Instant::now(), Some(&folder.path().join(f))).expect("a history in a new folder");
+        group.bench_function(name, |bencher| bencher.iter(|| record(&recorder, f, black_box(&value))));
+    }
+    group.finish();
+}
+
+fn record(recorder: &Recorder, f: &'static str, value: &Value) {
+    for _ in 0..BATCH {
+        recorder.invoke(0, f, value);
+        recorder.complete(0, f, value, &Outcome::Ok);
+    }
 }
 
 fn deciding(criterion: &mut Criterion) {

@@ -189,7 +189,8 @@ fn damaged(run: u64) -> Vec<u8> {
 fn no_damage_makes_it_panic() {
     let runs: u64 = std::env::var("DORA_FUZZ_RUNS").map_or(20_000, |runs| runs.parse().expect("DORA_FUZZ_RUNS is a number"));
     let (mut accepted, mut refused) = (0_u64, 0_u64);
-    for run in 0..runs {
+    let from: u64 = std::env::var("DORA_FUZZ_FROM").map_or(0, |from| from.parse().expect("DORA_FUZZ_FROM is a number"));
+    for run in from..from + runs {
         let bytes = damaged(run);
         let read = catch_unwind(|| {
             let read = read_bytes(&bytes);
@@ -206,7 +207,11 @@ fn no_damage_makes_it_panic() {
         match read.unwrap_or_else(|_| panic!("run {run} panicked on {:?}", String::from_utf8_lossy(&bytes))) {
             Ok(_) => accepted += 1,
             Err(ReadError::Line { line, .. }) => {
-                assert!(line >= 1 && line <= 1 + String::from_utf8_lossy(&bytes).matches('\n').count() as u64, "run {run}: line {line}");
+                assert!(
+                    line >= 1 && line <= 1 + String::from_utf8_lossy(&bytes).matches('\n').count() as u64,
+                    "run {run}: line {line} of {:?}",
+                    String::from_utf8_lossy(&bytes)
+                );
                 refused += 1;
             }
             Err(error) => panic!("run {run}: {error}"),

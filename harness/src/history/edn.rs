@@ -28,7 +28,9 @@ pub fn next(text: &str) -> Result<Option<(Value, &str)>, Malformed> {
         },
         Err(error) => {
             let column = error.column.map_or_else(String::new, |column| format!(" at column {column}"));
-            Err(Malformed { line: error.line.unwrap_or(1) as u64, why: format!("{:?}{column}", error.code) })
+            // Not the reader's own line: it counts a lone carriage return as one, and files of histories do not.
+            let read = error.ptr.and_then(|ptr| text.get(..ptr)).unwrap_or_default();
+            Err(Malformed { line: 1 + read.matches('\n').count() as u64, why: format!("{:?}{column}", error.code) })
         }
     }
 }
@@ -92,6 +94,7 @@ mod tests {
     #[test]
     fn what_is_none_says_where() {
         assert_eq!(next("{:a\n [1 }").unwrap_err().line, 2);
+        assert_eq!(next("{:a\r\r\n [1 }").unwrap_err().line, 2);
     }
 
     #[test]

@@ -10,12 +10,15 @@ use std::{
     time::Instant,
 };
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Event, EventKind, Operation, Outcome, operations};
 
 /// Events kept in memory beside the file; a longer history is read back from its file when it is asked for.
 const KEPT_MAX: usize = 200_000;
+/// Bytes that wait for the file: some hundred events, so that writing them costs each hardly anything.
+const BUFFER: usize = 64 << 10;
 /// Events that a history without a file holds at most: nothing could give the rest back.
 const UNFILED_MAX: usize = 4_000_000;
 
@@ -34,6 +37,20 @@ pub struct HistoryError {
 pub struct Recorder {
     origin: Instant,
     shared: Arc<Mutex<Shared>>,
+}
+
+/// An [`Event`] on its way to the file.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    time: u64,
+    process: u32,
+    #[serde(rename = "type")]
+    kind: EventKind,
+    f: &'a str,
+    value: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -60,7 +77,7 @@ impl Recorder {
             None => None,
             Some(path) => {
                 let file = File::create(path).map_err(|source| HistoryError { path: path.to_owned(), source })?;
-                Some((path.to_owned(), BufWriter::new(file)))
+                Some((path.to_owned(), BufWriter::with_capacity(BUFFER, file)))
             }
         };
         let shared = Shared { count: 0, kept: Some(Vec::new()), open: HashMap::new(), acknowledged: None, file, failed: None };
@@ -79,29 +96,30 @@ impl Recorder {
 
     /// Notes that an operation begins.
     pub fn invoke(&self, process: u32, f: &'static str, value: &Value) {
-        self.append(process, EventKind::Invoke, f, value.clone(), None);
+        self.append(process, EventKind::Invoke, f, value, None);
     }
 
     /// Notes how it ended, and with which value (for a read: what was read).
     pub fn complete(&self, process: u32, f: &'static str, value: &Value, outcome: &Outcome) {
         let (kind, error) = match outcome {
             Outcome::Ok => (EventKind::Ok, None),
-            Outcome::Fail(why) => (EventKind::Fail, Some(why.clone())),
-            Outcome::Unknown(why) => (EventKind::Info, Some(why.clone())),
+            Outcome::Fail(why) => (EventKind::Fail, Some(why.as_str())),
+            Outcome::Unknown(why) => (EventKind::Info, Some(why.as_str())),
         };
-        self.append(process, kind, f, value.clone(), error);
+        self.append(process, kind, f, value, error);
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, process: u32, kind: EventKind, f: &'static str, value: Value, error: Option<String>) {
+    fn append(&self, process: u32, kind: EventKind, f: &'static str, value: &Value, error: Option<&str>) {
         // The time is taken under the lock: positions and times never disagree.
         let mut shared = self.lock();
-        let event = Event { index: shared.count, time: self.now(), process, kind, f: Cow::Borrowed(f), value, error };
+        let (index, time) = (shared.count, self.now());
         if let Some((path, file)) = &mut shared.file {
-            let written = serde_json::to_writer(&mut *file, &event).map_err(std::io::Error::from).and_then(|()| file.write_all(b"\n"));
+            let line = Line { index, time, process, kind, f, value, error };
+            let written = serde_json::to_writer(&mut *file, &line).map_err(std::io::Error::from).and_then(|()| file.write_all(b"\n"));
             if let Err(source) = written {
                 let path = path.clone();
                 shared.failed.get_or_insert(HistoryError { path, source });
@@ -109,7 +127,7 @@ impl Recorder {
         }
         match kind {
             EventKind::Invoke => {
-                shared.open.insert(process, event.time);
+                shared.open.insert(process, time);
             }
             EventKind::Ok => {
                 let begun = shared.open.remove(&process);
@@ -120,7 +138,10 @@ impl Recorder {
             }
         }
         shared.count += 1;
-        shared.keep(event);
+        if shared.has_room() {
+            let event = Event { index, time, process, kind, f: Cow::Borrowed(f), value: value.clone(), error: error.map(str::to_owned) };
+            shared.kept.get_or_insert_default().push(event);
+        }
     }
 
     /// Whether an operation that began at `since` (nanoseconds) or later was acknowledged: cheap enough to be asked often.
@@ -165,16 +186,21 @@ impl Recorder {
 }
 
 impl Shared {
-    fn keep(&mut self, event: Event) {
+    /// Whether another event is kept in memory: copying one costs more than writing it.
+    fn has_room(&mut self) -> bool {
         let limit = if self.file.is_some() { KEPT_MAX } else { UNFILED_MAX };
-        match &mut self.kept {
-            Some(events) if events.len() < limit => events.push(event),
-            Some(_) if self.file.is_some() => self.kept = None,
+        match &self.kept {
+            Some(events) if events.len() < limit => true,
+            Some(_) if self.file.is_some() => {
+                self.kept = None;
+                false
+            }
             Some(_) => {
                 let source = std::io::Error::other(format!("more than {UNFILED_MAX} events, and no file to put them in"));
                 self.failed.get_or_insert(HistoryError { path: PathBuf::from("in memory"), source });
+                false
             }
-            None => {}
+            None => false,
         }
     }
 

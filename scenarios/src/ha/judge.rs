@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dora_harness::{
     check::{Answer, Availability, Checked, Model, durability, judge},
-    history::{Operation, Recorder},
+    history::{HistoryError, Operation, Outcome, Recorder},
     patience::within,
     topology::Node,
 };
 use dora_reports::evidence::{Clocks, Finding};
+use serde_json::Value;
 
 use super::{HaTarget, load::Stopped};
 use crate::{ScenarioError, Trial};
@@ -115,6 +116,7 @@ fn witness(values: &[u64]) -> String {
 pub async fn durability_of(trial: &Trial, target: &dyn HaTarget, recorder: &Recorder, lost_max: f64) -> Result<(), ScenarioError> {
     let present = target.present().await?;
     let operations = recorder.operations()?;
+    note_found(recorder, &operations, &present)?;
     let result = durability(&operations, &present);
     trial.operations(&operations, &result);
     let lost = trial.measure("acknowledged_lost", Some(result.lost.len() as f64), "operations");
@@ -139,6 +141,14 @@ pub async fn durability_of(trial: &Trial, target: &dyn HaTarget, recorder: &Reco
         trial.find(Finding::unconfirmed("no-load", "no insert was acknowledged at all, so nothing was tested"));
     }
     Ok(())
+}
+
+/// Ends the history with what the last read found, so that `dora check --model durability` decides it again from its file alone.
+fn note_found(recorder: &Recorder, operations: &[Operation], present: &[u64]) -> Result<(), HistoryError> {
+    let reader = operations.iter().map(|operation| operation.process + 1).max().unwrap_or(0);
+    recorder.invoke(reader, "read", &Value::Null);
+    recorder.complete(reader, "read", &present.into(), &Outcome::Ok);
+    recorder.flush()
 }
 
 /// What the checkers say of the further loads, and the watch over who is writable.
