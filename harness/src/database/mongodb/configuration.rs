@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 
-use super::{MongodbError, PORT, ReplicaSet, limited};
+use super::{Connection, MongodbError, PORT, ReplicaSet, limited};
 use crate::topology::Node;
 
 /// A command to one member.
@@ -112,24 +112,34 @@ impl ReplicaSet {
     pub async fn force_alone(&self, node: &Node) -> Result<(), MongodbError> {
         let what = "force a member into a set of its own";
         let member = self.administrator_of(node)?;
-        let admin = member.database("admin");
-        let answer = limited(what, ADMIN_LIMIT, admin.run_command(doc! { "replSetGetConfig": 1 })).await?;
-        let mut config = answer.get_document("config").cloned().map_err(|error| MongodbError::unusable(what, error))?;
+        let mut config = configuration_at(&member).await?;
         let own = node.socket(PORT).to_string();
         let members = config.get_array_mut("members").map_err(|error| MongodbError::unusable(what, error.to_string()))?;
         members.retain(|member| member.as_document().is_some_and(|member| member.get_str("host").is_ok_and(|host| host == own)));
         let command = doc! { "replSetReconfig": config, "force": true };
-        limited(what, ADMIN_LIMIT, admin.run_command(command)).await.map(drop)
+        limited(what, ADMIN_LIMIT, member.database("admin").run_command(command)).await.map(drop)
     }
 
-    /// Lets a member that is primary step down at once, so that the next one is elected in a higher term.
+    /// The version of the configuration that a member has.
     ///
     /// # Errors
     /// [`MongodbError`].
-    pub async fn force_step_down(&self, primary: &Node) -> Result<(), MongodbError> {
-        let member = self.administrator_of(primary)?;
-        let command = doc! { "replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": true };
-        limited("force the primary to step down", ADMIN_LIMIT, member.database("admin").run_command(command)).await.map(drop)
+    pub async fn version_of(&self, node: &Node) -> Result<i32, MongodbError> {
+        let config = configuration_at(&self.administrator_of(node)?).await?;
+        config.get_i32("version").map_err(|error| MongodbError::unusable("read a member's configuration", error))
+    }
+
+    /// Gives the configuration a version above this one, at the primary by its own word: drivers that saw a higher one take it for an old
+    /// primary.
+    ///
+    /// # Errors
+    /// [`MongodbError`].
+    pub async fn raise_version(&self, above: i32) -> Result<(), MongodbError> {
+        let primary = self.administrator_of(&self.primary().await?)?;
+        let mut config = configuration_at(&primary).await?;
+        config.insert("version", above.saturating_add(1));
+        let command = doc! { "replSetReconfig": config };
+        limited("raise the configuration's version", ADMIN_LIMIT, primary.database("admin").run_command(command)).await.map(drop)
     }
 
     /// The addresses of the members that the primary counts as down.
@@ -162,4 +172,11 @@ impl ReplicaSet {
         self.command("change the set's configuration", doc! { "replSetReconfig": config, "maxTimeMS": 15_000 }).await?;
         Ok(())
     }
+}
+
+/// The configuration that one member has.
+async fn configuration_at(member: &Connection) -> Result<Document, MongodbError> {
+    let what = "read a member's configuration";
+    let answer = limited(what, ADMIN_LIMIT, member.database("admin").run_command(doc! { "replSetGetConfig": 1 })).await?;
+    answer.get_document("config").cloned().map_err(|error| MongodbError::unusable(what, error))
 }

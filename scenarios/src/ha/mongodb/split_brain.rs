@@ -4,21 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dora_harness::{
-    database::mongodb::{MongodbError, ReplicaSet},
+    database::mongodb::ReplicaSet,
     fault::{Fault, FaultError, Partition},
     patience::within,
     topology::Node,
 };
-use tokio::time::timeout;
 
 /// Where a member has its data.
 const DATA: &str = "/dora/data/db";
 /// A forced configuration is taken within this time, also by a primary that steps down meanwhile.
 const FORCE_LIMIT: Duration = Duration::from_secs(10);
-/// A driver that knows the primary answers within this time.
-const KNOWN_LIMIT: Duration = Duration::from_secs(4);
-/// Until drivers know a primary again; each attempt takes an election.
-const HEAL_LIMIT: Duration = Duration::from_secs(60);
+/// The others have a primary by then.
+const HEAL_LIMIT: Duration = Duration::from_secs(30);
 /// Removing the files of a small set.
 const WIPE_LIMIT: Duration = Duration::from_secs(15);
 
@@ -60,24 +57,17 @@ impl Fault for SplitBrain {
     }
 
     async fn heal(&self) -> Result<(), FaultError> {
-        self.node.exec_ok(&["find", DATA, "-mindepth", "1", "-delete"], &[], WIPE_LIMIT).await?;
-        self.node.kill().await?;
+        let alone = self.set.version_of(&self.node).await;
+        let wiped = self.node.exec_ok(&["find", DATA, "-mindepth", "1", "-delete"], &[], WIPE_LIMIT).await;
+        let killed = self.node.kill().await;
+        // Whatever came of the node, it gets its peers back.
         self.partition.heal().await?;
+        wiped?;
+        killed?;
         self.node.start().await?;
-        // Drivers remember the highest term and version that they saw, and both were the lone node's: they take no primary of the old
-        // configuration before it has a higher term.
-        let known = || async {
-            let primary = self.set.primary().await?;
-            match timeout(KNOWN_LIMIT, self.set.configuration()).await {
-                Ok(Ok(_configuration)) => Ok(()),
-                Ok(Err(error)) => Err(error),
-                Err(_elapsed) => {
-                    self.set.force_step_down(&primary).await?;
-                    Err(MongodbError::unusable("find the primary", "drivers take it for an old one"))
-                }
-            }
-        };
-        within("a primary that drivers know", HEAL_LIMIT, Duration::from_millis(500), known).await?;
+        let alone = alone.map_err(|error| FaultError::Other(error.to_string()))?;
+        let raised = || self.set.raise_version(alone);
+        within("a configuration that drivers take", HEAL_LIMIT, Duration::from_millis(500), raised).await?;
         Ok(())
     }
 
