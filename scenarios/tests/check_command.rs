@@ -4,10 +4,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-const BANK: &str = r#"{:type :invoke, :f :read, :value nil, :process 0, :time 1, :index 0}
+const BANK: &str = r"{:type :invoke, :f :read, :value nil, :process 0, :time 1, :index 0}
 {:type :info, :f :start-partition, :value nil, :process :nemesis, :time 2, :index 1}
 {:type :ok, :f :read, :value {0 10, 1 10}, :process 0, :time 3, :index 2}
-"#;
+";
 
 fn check(history: &str, arguments: &[&str]) -> Output {
     let folder = TempDir::new().unwrap();

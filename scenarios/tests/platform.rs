@@ -1,7 +1,7 @@
 //! The scenarios as tests, and for each of their sabotages a test that it turns the scenario red for the stated reason.
 //!
-//! Goal: `cargo test` decides every clause that has a scenario, and proves that these checks can fail. Proofs take longer than a
-//! test run may: each run tries the part whose turn it is today, `DORA_PROOFS=all` tries all, `DORA_PROOFS=2/7` a part.
+//! Goal: `cargo test` decides the core (four pillars of five databases), and as many of the other scenarios and of the proofs that checks
+//! can fail as a test run has time for: each day has its part. `DORA_SCENARIOS=all` and `DORA_PROOFS=all` run everything, `2/7` a part.
 //! Method: one production platform for all; the trials of one database run one after the other, those of different databases
 //! side by side. `cargo test --test platform -- ha/redis` runs a part; `--list` lists the names.
 //! What it writes: a bundle below `target/dora`, as `dora conform` does, so that a red test can be looked at.
@@ -29,7 +29,7 @@ use dora_reports::{
 };
 use dora_scenarios::{
     Pillar, Sabotage, Scenario, all,
-    runner::{Part, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of, proofs_of},
+    runner::{Job, Part, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of, proofs_of},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
@@ -37,8 +37,10 @@ use tokio::runtime::Runtime;
 /// Enough for every database to have a trial under way and one waiting.
 const THREADS: usize = 12;
 
+/// Beyond the core, every scenario is decided once within so many days of test runs; `DORA_SCENARIOS=all` decides them all.
+const SCENARIO_DAYS: usize = 7;
 /// Every proof is tried once within so many days of test runs; `DORA_PROOFS=all` or `just prove` tries them all.
-const PROOF_DAYS: usize = 4;
+const PROOF_DAYS: usize = 14;
 /// Sustained operation in tests: enough to see that it does not break down again at once; `dora conform` shows a minute.
 const SUSTAIN: Duration = Duration::from_secs(8);
 
@@ -63,14 +65,16 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let runtime = Runtime::new().expect("a test process can start a runtime");
-    let part = match part() {
-        Ok(part) => part,
+    let parts =
+        part("DORA_SCENARIOS", SCENARIO_DAYS).and_then(|scenarios| Ok(Choice { scenarios, proofs: part("DORA_PROOFS", PROOF_DAYS)? }));
+    let choice = match parts {
+        Ok(choice) => choice,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };
-    let names: Vec<(&'static Scenario, Option<&'static Sabotage>)> = in_order(part);
+    let names: Vec<(&'static Scenario, Option<&'static Sabotage>)> = in_order(choice);
     let selected = |name: &str| {
         arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
     };
@@ -102,22 +106,41 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
+/// What a test run has time for: the core, a part of the other scenarios, and a part of all proofs.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    scenarios: Part,
+    proofs: Part,
+}
+
 /// A scenario's own trial before its proofs, the pillars in the order in which they use the cluster up.
-fn in_order(part: Part) -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
+fn in_order(choice: Choice) -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
     let scenarios = all();
-    let proofs = part.select(proofs_of(&scenarios));
+    let others: Vec<Job> =
+        scenarios.iter().filter(|scenario| !is_core(scenario)).map(|scenario| Job { scenario, sabotage: None }).collect();
+    let others: Vec<&str> = choice.scenarios.select(others).iter().map(|job| job.scenario.id).collect();
+    let proofs = choice.proofs.select(proofs_of(&scenarios));
     let mut trials = Vec::new();
     for pillar in Pillar::ALL {
-        trials.extend(scenarios.iter().filter(|scenario| scenario.pillar == pillar).map(|scenario| (*scenario, None)));
+        let chosen = |scenario: &&&'static Scenario| scenario.pillar == pillar && (is_core(scenario) || others.contains(&scenario.id));
+        trials.extend(scenarios.iter().filter(chosen).map(|scenario| (*scenario, None)));
         trials.extend(proofs.iter().filter(|job| job.scenario.pillar == pillar).map(|job| (job.scenario, job.sabotage)));
     }
     trials
 }
 
-/// Which proofs are tried: all of them, a part, or by default the part whose turn it is today.
-fn part() -> Result<Part, String> {
-    let text = std::env::var("DORA_PROOFS").unwrap_or_else(|_| format!("today/{PROOF_DAYS}"));
-    text.parse().map_err(|error| format!("DORA_PROOFS: {error}"))
+/// The twenty that every run decides: four pillars, five databases, one each.
+fn is_core(scenario: &Scenario) -> bool {
+    all()
+        .iter()
+        .find(|first| first.pillar == scenario.pillar && first.database == scenario.database)
+        .is_some_and(|first| first.id == scenario.id)
+}
+
+/// Which part: what the variable says, or the part whose turn it is today.
+fn part(variable: &str, days: usize) -> Result<Part, String> {
+    let text = std::env::var(variable).unwrap_or_else(|_| format!("today/{days}"));
+    text.parse().map_err(|error| format!("{variable}: {error}"))
 }
 
 fn name_of(scenario: &Scenario, sabotage: Option<&Sabotage>) -> String {

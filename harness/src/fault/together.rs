@@ -39,12 +39,12 @@ impl Fault for Together {
         if self.parts.is_empty() {
             return Err(FaultError::Other("nothing is to be broken; name at least one fault".into()));
         }
-        try_join_all(self.parts.iter().map(|part| part.prepare())).await?;
+        try_join_all(self.parts.iter().map(Fault::prepare)).await?;
         Ok(())
     }
 
     async fn inject(&self) -> Result<(), FaultError> {
-        try_join_all(self.parts.iter().map(|part| part.inject())).await?;
+        try_join_all(self.parts.iter().map(Fault::inject)).await?;
         Ok(())
     }
 
@@ -53,13 +53,13 @@ impl Fault for Together {
     }
 
     async fn is_broken(&self) -> Result<(), String> {
-        try_join_all(self.parts.iter().map(|part| part.is_broken())).await?;
+        try_join_all(self.parts.iter().map(Fault::is_broken)).await?;
         Ok(())
     }
 
     async fn heal(&self) -> Result<(), FaultError> {
         // One that cannot be healed does not keep the others from it.
-        join_all(self.parts.iter().map(|part| part.heal())).await.into_iter().collect()
+        join_all(self.parts.iter().map(Fault::heal)).await.into_iter().collect()
     }
 
     fn healed_by(&self) -> String {
@@ -67,7 +67,7 @@ impl Fault for Together {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        try_join_all(self.parts.iter().map(|part| part.is_mended())).await?;
+        try_join_all(self.parts.iter().map(Fault::is_mended)).await?;
         Ok(())
     }
 }

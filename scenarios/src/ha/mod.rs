@@ -16,4 +16,4 @@ pub use course::{Course, Service};
 pub use driver::outage;
 pub use judge::report;
 use target::is_hit;
-pub use target::{CheckedLoad, HaTarget, Judge, Strike};
+pub use target::{CheckedLoad, HaTarget, Judge, NodeProber, Strike};

@@ -43,6 +43,9 @@ pub struct CheckedLoad {
     pub judge: Judge,
 }
 
+/// A node's name, and a client that asks this node itself whether it is writable.
+pub type NodeProber = (String, Box<dyn Client>);
+
 /// A cluster that is struck under load. One value is one scenario: it knows its fault.
 #[async_trait]
 pub trait HaTarget: Send + Sync {
@@ -60,7 +63,7 @@ pub trait HaTarget: Send + Sync {
 
     /// One prober for each node (by name): it writes to that node itself, past every router, all the time. Its answers
     /// say `[node, epoch]`; see [`dora_harness::check::overlaps`]. Empty where the mode does not promise a single writable node.
-    async fn probers(&self) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+    async fn probers(&self) -> Result<Vec<NodeProber>, ScenarioError> {
         Ok(Vec::new())
     }
 

@@ -202,11 +202,11 @@ impl Levels<'_> {
             async move {
                 let Some(asserted) = row.level_of(value) else { return };
                 let is_weakened = asserted == Consistency::Quorum && self.trial.is_sabotaged_by(WRITTEN_WITH_ONE);
-                let sent = if is_weakened { Consistency::One } else { asserted };
+                let level = if is_weakened { Consistency::One } else { asserted };
                 // Every write is of a process of its own: all are under way at the same time.
                 let process = u32::try_from(value).unwrap_or(u32::MAX);
                 self.recorder.invoke(process, asserted.name(), &value.into());
-                let ended = outcome(client.write(set.database, set.point(value), sent).await);
+                let ended = outcome(client.write(set.database, set.point(value), level).await);
                 self.recorder.complete(process, asserted.name(), &value.into(), &ended);
             }
         };

@@ -56,6 +56,7 @@ const EVERY: Duration = Duration::from_millis(100);
 const WITNESS_MAX: usize = 10;
 
 /// What happened when, in the trial's milliseconds.
+#[expect(clippy::struct_field_names, reason = "the unit is the last part of a name")]
 struct Course {
     secondary_killed_ms: f64,
     primary_killed_ms: f64,

@@ -20,7 +20,7 @@ use futures_util::future::try_join_all;
 use mongodb::bson::Document;
 
 use super::{
-    super::{CheckedLoad, Course, HaTarget, Strike, outage},
+    super::{CheckedLoad, Course, HaTarget, NodeProber, Strike, outage},
     case::Case,
     client::{Inserter, Prober},
     demand::Demand,
@@ -90,7 +90,7 @@ impl HaTarget for Replicated {
         loads::of(self.case, &self.set, &self.demand()).map_err(client_error)
     }
 
-    async fn probers(&self) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+    async fn probers(&self) -> Result<Vec<NodeProber>, ScenarioError> {
         let open = |node: &Node| {
             let prober = Prober::open(&self.set, node, WRITABLE)?;
             Ok::<_, MongodbError>((node.name().to_owned(), Box::new(prober) as Box<dyn Client>))

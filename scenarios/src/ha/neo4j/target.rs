@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     ScenarioError, Trial,
-    ha::{CheckedLoad, HaTarget, Strike, is_hit},
+    ha::{CheckedLoad, HaTarget, NodeProber, Strike, is_hit},
 };
 
 /// Questions that are not part of the load.
@@ -144,7 +144,7 @@ impl HaTarget for Target {
         loads::loads(self)
     }
 
-    async fn probers(&self) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+    async fn probers(&self) -> Result<Vec<NodeProber>, ScenarioError> {
         let prober =
             |core: &Node| Ok((core.name().to_owned(), Box::new(Prober::new(&self.cluster, core, self.defect)?) as Box<dyn Client>));
         self.cluster.cores().iter().map(prober).collect()

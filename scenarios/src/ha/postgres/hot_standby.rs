@@ -186,7 +186,7 @@ async fn holds_all(
 ) -> Result<bool, ScenarioError> {
     let operations = recorder.operations()?;
     let acknowledged: BTreeSet<u64> =
-        operations.iter().filter(|operation| operation.is_ok()).filter_map(|operation| operation.number()).collect();
+        operations.iter().filter(|operation| operation.is_ok()).filter_map(dora_harness::history::Operation::number).collect();
     if acknowledged.is_empty() {
         trial.find(Finding::unconfirmed("no-load", "no insert was acknowledged, so there is nothing to hold"));
         return Ok(false);

@@ -10,6 +10,7 @@ use dora_harness::{
 };
 use serde_json::json;
 
+use super::super::NodeProber;
 use super::line::{Line, outcome_of, was_refused};
 use crate::ScenarioError;
 
@@ -54,7 +55,7 @@ impl Client for Prober {
 }
 
 /// One prober for each server.
-pub fn probers(cluster: &PostgresCluster) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+pub fn probers(cluster: &PostgresCluster) -> Result<Vec<NodeProber>, ScenarioError> {
     let follows = assets::text("schema/postgres/probe/follows.sql")?;
     let write = assets::text("schema/postgres/probe/write.sql")?;
     let prober = |server: &Node| {

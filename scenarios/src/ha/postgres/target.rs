@@ -16,13 +16,13 @@ use dora_harness::{
     patience::within,
     platform::all_healthy,
     topology::Node,
-    workload::{Client, InsertClient},
+    workload::InsertClient,
 };
 use dora_reports::evidence::Finding;
 use tokio::time::timeout;
 
 use super::{
-    super::{CheckedLoad, Course, HaTarget, Strike, outage},
+    super::{CheckedLoad, Course, HaTarget, NodeProber, Strike, outage},
     case::Case,
     crowd,
     defects::{Defects, asynchronous},
@@ -110,7 +110,9 @@ pub async fn healthy(cluster: &PostgresCluster) -> Result<(), ScenarioError> {
 /// Runs a script of several statements on the primary.
 pub async fn run_script(cluster: &PostgresCluster, path: &str) -> Result<(), ScenarioError> {
     let failed = |reason: String| ScenarioError::client(format!("run {path}"), reason);
-    let mut connection = cluster.primary_connection().await.map_err(failed)?;
+    // On a busy machine an answer may come too late; what is asked for is preparation, not yet measured.
+    let mut connection =
+        within("a connection to the primary", HEALTHY_LIMIT, Duration::from_millis(250), || cluster.primary_connection()).await?;
     timeout(STATEMENT_LIMIT, sqlx::raw_sql(assets::text(path)?).execute(&mut connection))
         .await
         .map_err(|_elapsed| failed(AccessError::Deadline(STATEMENT_LIMIT).to_string()))?
@@ -185,7 +187,7 @@ impl HaTarget for PostgresHa {
         }
     }
 
-    async fn probers(&self) -> Result<Vec<(String, Box<dyn Client>)>, ScenarioError> {
+    async fn probers(&self) -> Result<Vec<NodeProber>, ScenarioError> {
         probers(&self.cluster)
     }
 

@@ -55,7 +55,7 @@ pub async fn by_partition(course: &mut Course<'_>) -> Result<(), ScenarioError> 
         let message = "the replica that was cut off knew of the write, so nothing was waited for";
         course.trial.find(Finding::unconfirmed("no-lag", message));
     }
-    let waited_ms = seen.with_bookmark.is_ok().then(|| seen.waited.as_secs_f64() * 1e3);
+    let waited_ms = seen.with_bookmark.is_ok().then_some(seen.waited.as_secs_f64() * 1e3);
     let caught_up = course.trial.measure("catch_up", waited_ms, "ms");
     if caught_up.met == Some(false) {
         let message = format!("a read with a bookmark was answered {:.1} s after the healing", seen.waited.as_secs_f64());
