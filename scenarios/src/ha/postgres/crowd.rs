@@ -25,7 +25,9 @@ pub const CLIENTS: u32 = 150;
 /// The pool's size and its reserve, as in `pgbouncer.ini`.
 pub const SERVER_CONNECTIONS_MAX: i64 = 45;
 /// Each works for a third of a second in every one and a half: some thirty at a time.
-const PACE: Pace = Pace { rhythm: Rhythm::Closed(Duration::from_millis(1_500)), limit: Duration::from_secs(10) };
+const PACE: Pace = Pace { rhythm: Rhythm::Closed(Duration::from_millis(1_500)), limit: Duration::from_secs(20) };
+/// All connect at the same moment, so each may have to wait: giving up would only make more work.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The last part of a history in which every client has to be served again.
 const LAST_SHARE: f64 = 0.25;
 
@@ -55,7 +57,7 @@ impl Client for Visitor {
 /// All of them, decided by whether each is served at the end, after whatever happened.
 pub fn load(cluster: &PostgresCluster) -> Result<CheckedLoad, ScenarioError> {
     let statement = assets::text("schema/postgres/crowd/work.sql")?;
-    let visitor = |_| Box::new(Visitor { line: Line::new(pooled(cluster)), statement }) as Box<dyn Client>;
+    let visitor = |_| Box::new(Visitor { line: Line::patient(pooled(cluster), PATIENCE), statement }) as Box<dyn Client>;
     Ok(CheckedLoad {
         name: "crowd",
         clients: (0..CLIENTS).map(visitor).collect(),

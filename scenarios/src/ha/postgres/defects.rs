@@ -57,7 +57,7 @@ impl Defects {
             asynchronous(&self.cluster).await?;
         } else if self.has(&sabotage::POOL_PINNED) || self.has(&sabotage::LEADER_UNAWARE) {
             pooler::pin(&self.cluster, &primary).await?;
-        } else if self.has(&sabotage::ALL_STANDBYS_AWAITED) {
+        } else if self.has(&sabotage::ALL_STANDBYS_AWAITED) || self.has(&sabotage::DEAD_STANDBY_AWAITED) {
             self.await_all(&standbys).await?;
         } else if self.has(&sabotage::ETCD_MEMBER_DOWN) {
             self.stop_etcd_follower().await?;
@@ -71,7 +71,8 @@ impl Defects {
 
     /// Plants what has to come right before the fault.
     pub async fn plant_with_fault(&self) -> Result<(), ScenarioError> {
-        if self.has(&sabotage::SPLIT_BRAIN) || self.has(&sabotage::LEADER_FROZEN) || self.has(&sabotage::LEADER_UNAWARE) {
+        let planted = [&sabotage::SPLIT_BRAIN, &sabotage::LEADER_FROZEN, &sabotage::LEADER_UNAWARE, &sabotage::DEAD_STANDBY_AWAITED];
+        if planted.into_iter().any(|sabotage| self.has(sabotage)) {
             let primary = self.cluster.primary().await.map_err(find_primary)?;
             self.freeze(&primary).await?;
         }

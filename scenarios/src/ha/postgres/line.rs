@@ -15,20 +15,26 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// cut off in the middle takes its connection along.
 pub struct Line {
     login: Login,
+    limit: Duration,
     connection: Option<PgConnection>,
 }
 
 impl Line {
     /// Not connected yet.
     pub fn new(login: Login) -> Self {
-        Self { login, connection: None }
+        Self::patient(login, CONNECT_LIMIT)
+    }
+
+    /// As [`Line::new`], with another limit for connecting.
+    pub fn patient(login: Login, limit: Duration) -> Self {
+        Self { login, limit, connection: None }
     }
 
     /// The open connection, or a new one.
     pub async fn take(&mut self) -> Result<PgConnection, AccessError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => connect(&self.login, CONNECT_LIMIT).await,
+            None => connect(&self.login, self.limit).await,
         }
     }
 

@@ -40,10 +40,17 @@ pub const POOL_PINNED: Sabotage = Sabotage {
 /// The same, where service has to go on.
 pub const POOL_PINNED_INTERRUPTS: Sabotage = Sabotage { expects: "service-interrupted", ..POOL_PINNED };
 
-/// Writes wait for every standby.
+/// Writes wait for standbys that are not there.
 pub const ALL_STANDBYS_AWAITED: Sabotage = Sabotage {
     id: "all-standbys-awaited",
-    what: "synchronous_mode_strict with two synchronous standbys: a commit waits until both have it, even when one is gone",
+    what: "synchronous_mode_strict: no commit is acknowledged while no standby has it",
+    expects: "service-interrupted",
+};
+
+/// Patroni would take a dead standby from the list of those that are awaited; it is not there to do so.
+pub const DEAD_STANDBY_AWAITED: Sabotage = Sabotage {
+    id: "dead-standby-awaited",
+    what: "a commit waits for both standbys, and the primary's Patroni is frozen for a minute, so that it waits for the dead one, too",
     expects: "service-interrupted",
 };
 

@@ -16,7 +16,7 @@ pub const STANDBY_KILLED: Scenario = Scenario {
     goal: "Writes go on as if nothing had been, and the standby catches up when it is back.",
     method: &[LOAD, WATCH, "the asynchronous standby's container is killed; its port confirms the death", COMPARED],
     does_not_show: &["reads on the standby, which have a scenario of their own", BETWEEN_PROBES],
-    sabotages: &[sabotage::ALL_STANDBYS_AWAITED],
+    sabotages: &[sabotage::DEAD_STANDBY_AWAITED],
     run: |trial| Box::pin(Plan::of(Case::StandbyKilled, Course::continues()).carry_out(trial)),
     ..FRAME
 };

@@ -150,6 +150,11 @@ struct PostgresHa {
 }
 
 impl PostgresHa {
+    fn bracket(&self) -> Bracket {
+        let planted = [&sabotage::NO_TRANSACTIONS, &sabotage::LISTS_WITHOUT_TRANSACTIONS];
+        if planted.into_iter().any(|sabotage| self.defects.has(sabotage)) { Bracket::Nothing } else { Bracket::Transaction }
+    }
+
     /// Tells how a node came back, in its own words: whether its log had gone another way and was rewound.
     async fn note_rewind(&self, trial: &Trial, node: &Node) {
         let before = self.rewound.lock().unwrap_or_else(PoisonError::into_inner).get(node.name()).copied().unwrap_or_default();
@@ -181,8 +186,7 @@ impl HaTarget for PostgresHa {
     async fn loads(&self) -> Result<Vec<CheckedLoad>, ScenarioError> {
         match self.plan.beside {
             Beside::Nothing => Ok(Vec::new()),
-            Beside::Checked if self.defects.has(&sabotage::NO_TRANSACTIONS) => checked_loads(&self.cluster, Bracket::Nothing),
-            Beside::Checked => checked_loads(&self.cluster, Bracket::Transaction),
+            Beside::Checked => checked_loads(&self.cluster, self.bracket()),
             Beside::Crowd => Ok(vec![crowd::load(&self.cluster)?]),
         }
     }
