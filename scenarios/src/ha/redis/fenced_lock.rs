@@ -23,14 +23,16 @@ pub const TOKENS: &str = "app:ha:lock:tokens";
 pub const RESOURCE: &str = "app:ha:guarded";
 /// A holder that does not give the lock up loses it after this time.
 const EXPIRES_MS: &str = "400";
-/// The slow client works for so long that its lock has expired and others hold it.
+/// A slow holder works for so long that its lock has expired and others hold it.
 const DAWDLES: Duration = Duration::from_millis(700);
+/// Every so many tokens the holder is a slow one, whoever it is.
+const DAWDLES_EVERY: u64 = 4;
 /// A token counts when every connected replica has it within this time.
 const COPY_LIMIT_MS: &str = "400";
 /// Clients that want the lock.
 const CLIENTS: usize = 3;
 
-/// The load: three clients take the lock, write, and give it up; the first is too slow for its lock every time. `compares`: whether the
+/// The load: three clients take the lock, write, and give it up; every fourth holder is too slow for its lock. `compares`: whether the
 /// resource looks at tokens.
 pub async fn load(set: &Replicated, cluster: &Arc<Sharded>, compares: bool) -> Result<CheckedLoad, ScenarioError> {
     let mut clients: Vec<Box<dyn Client>> = Vec::new();
@@ -42,7 +44,6 @@ pub async fn load(set: &Replicated, cluster: &Arc<Sharded>, compares: bool) -> R
             cluster: Arc::clone(cluster),
             resource: None,
             token: None,
-            dawdles: number == 0,
             compares,
         }));
     }
@@ -71,7 +72,6 @@ struct Holder {
     cluster: Arc<Sharded>,
     resource: Option<ClusterConnection>,
     token: Option<u64>,
-    dawdles: bool,
     compares: bool,
 }
 
@@ -113,7 +113,7 @@ impl Holder {
     }
 
     async fn write(&mut self, token: u64) -> Result<(), Outcome> {
-        if self.dawdles {
+        if token.is_multiple_of(DAWDLES_EVERY) {
             tokio::time::sleep(DAWDLES).await;
         }
         let mut command = if self.compares {

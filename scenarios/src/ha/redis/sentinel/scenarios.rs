@@ -33,8 +33,8 @@ pub const MASTER_KILLED: Scenario = Scenario {
     method: &[
         ASKING,
         "one client increments a counter every 50 ms: at the failover it may fall back by one second's increments at most",
-        "three clients take a lock with a fencing token, write to a resource in the Cluster that refuses older tokens, and give it up; one of them is too slow \
-         for its lock every time; a token counts when every connected replica has it, so the next master cannot grant it again",
+        "three clients take a lock with a fencing token, write to a resource in the Cluster that refuses older tokens, and give it up; every fourth \
+         holder is too slow for its lock; a token counts when every connected replica has it, so the next master cannot grant it again",
         "the master is ended with SIGKILL; that its port refuses connections confirms it",
         "detection is the first Sentinel that holds the master for objectively down, or names another",
         "after sustained operation on the new master the killed node is started again and has to return as a replica",
