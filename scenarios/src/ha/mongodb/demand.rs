@@ -34,7 +34,7 @@ impl Demand {
         };
         Self {
             write: WriteConcern::builder().w(copies).journal(journal).w_timeout(COPIES_LIMIT).build(),
-            read: if asks(sabotage::LOCAL_READS) { ReadConcern::local() } else { ReadConcern::linearizable() },
+            read: ReadConcern::linearizable(),
             transactions: !asks(sabotage::NO_TRANSACTIONS),
             sessions: !asks(sabotage::NO_SESSIONS),
         }

@@ -23,8 +23,6 @@ pub(super) const NO_SUCCESSOR: &str = "step-down-without-successor";
 pub(super) const ONE_COPY: &str = "one-copy-acknowledges";
 /// Clients: `w:3`.
 pub(super) const EVERY_COPY: &str = "every-copy-must-acknowledge";
-/// Clients: read concern local.
-pub(super) const LOCAL_READS: &str = "reads-of-one-member";
 /// Clients: the steps of a transaction stand for themselves.
 pub(super) const NO_TRANSACTIONS: &str = "steps-without-transaction";
 /// Clients: no session.

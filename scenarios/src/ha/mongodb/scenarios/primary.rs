@@ -8,7 +8,7 @@ use crate::{
         Course,
         mongodb::{
             case::Case,
-            sabotage::{LOCAL_READS, NEVER_ELECTED, NO_SUCCESSOR, NO_TRANSACTIONS, ONE_COPY, SPLIT_BRAIN},
+            sabotage::{NEVER_ELECTED, NO_SUCCESSOR, NO_TRANSACTIONS, ONE_COPY, SPLIT_BRAIN},
             target::strike,
         },
     },
@@ -113,7 +113,6 @@ pub(in crate::ha::mongodb) const CUT_FROM_PEERS: Scenario = Scenario {
     deadline: Duration::from_secs(180),
     sabotages: &[
         Sabotage { id: ONE_COPY, what: "writes are acknowledged by the primary alone (w:1)", expects: "acknowledged-writes-lost" },
-        Sabotage { id: LOCAL_READS, what: "registers are read at concern local, from one member's word", expects: "not-linearizable" },
         Sabotage {
             id: SPLIT_BRAIN,
             what: "an operator forces the cut-off primary into a set of its own, where it is a majority",
