@@ -7,6 +7,7 @@
 //! What it writes: a bundle below `target/dora`, as `dora conform` does, so that a red test can be looked at.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -116,13 +117,15 @@ struct Choice {
 /// A scenario's own trial before its proofs, the pillars in the order in which they use the cluster up.
 fn in_order(choice: Choice) -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
     let scenarios = all();
+    let core = core(&scenarios);
     let others: Vec<Job> =
-        scenarios.iter().filter(|scenario| !is_core(scenario)).map(|scenario| Job { scenario, sabotage: None }).collect();
+        scenarios.iter().filter(|scenario| !core.contains(&scenario.id)).map(|scenario| Job { scenario, sabotage: None }).collect();
     let others: Vec<&str> = choice.scenarios.select(others).iter().map(|job| job.scenario.id).collect();
     let proofs = choice.proofs.select(proofs_of(&scenarios));
     let mut trials = Vec::new();
     for pillar in Pillar::ALL {
-        let chosen = |scenario: &&&'static Scenario| scenario.pillar == pillar && (is_core(scenario) || others.contains(&scenario.id));
+        let chosen =
+            |scenario: &&&'static Scenario| scenario.pillar == pillar && (core.contains(&scenario.id) || others.contains(&scenario.id));
         trials.extend(scenarios.iter().filter(chosen).map(|scenario| (*scenario, None)));
         trials.extend(proofs.iter().filter(|job| job.scenario.pillar == pillar).map(|job| (job.scenario, job.sabotage)));
     }
@@ -130,11 +133,9 @@ fn in_order(choice: Choice) -> Vec<(&'static Scenario, Option<&'static Sabotage>
 }
 
 /// The twenty that every run decides: four pillars, five databases, one each.
-fn is_core(scenario: &Scenario) -> bool {
-    all()
-        .iter()
-        .find(|first| first.pillar == scenario.pillar && first.database == scenario.database)
-        .is_some_and(|first| first.id == scenario.id)
+fn core(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    let mut seen = BTreeSet::new();
+    scenarios.iter().filter(|scenario| seen.insert((scenario.pillar, scenario.database))).map(|scenario| scenario.id).collect()
 }
 
 /// Which part: what the variable says, or the part whose turn it is today.

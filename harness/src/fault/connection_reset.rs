@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     Fault, FaultError, Firewall,
     firewall::{Rule, Verdict},
-    probe::{Connection, Reaction, connection, listens, reaction},
+    probe::{Connection, Reaction, listens, meets, reacts},
 };
 use crate::topology::Node;
 
@@ -90,10 +90,7 @@ impl Fault for ConnectionReset {
     }
 
     async fn is_broken(&self) -> Result<(), String> {
-        match connection(self.node.socket(self.port), PROBE_LIMIT).await {
-            Connection::Refused => {}
-            other => return Err(format!("a connection is {other:?}")),
-        }
+        meets(self.node.socket(self.port), Connection::Refused, PROBE_LIMIT).await?;
         if !listens(&self.node, self.port).await? {
             return Err("the process does not listen any more".into());
         }
@@ -111,9 +108,6 @@ impl Fault for ConnectionReset {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Reacted => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Reacted, PROBE_LIMIT).await
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Fault, FaultError, Signal,
-    probe::{Connection, Reaction, connection, reaction},
+    probe::{Connection, Reaction, connection, reacts},
 };
 use crate::topology::Node;
 
@@ -68,10 +68,7 @@ impl Fault for Kill {
     async fn is_broken(&self) -> Result<(), String> {
         let address = self.node.socket(self.port);
         if self.signal == Signal::Stop {
-            return match reaction(address, PROBE_LIMIT).await {
-                Reaction::Frozen => Ok(()),
-                other => Err(format!("the port is {other:?}")),
-            };
+            return reacts(address, Reaction::Frozen, PROBE_LIMIT).await;
         }
         match connection(address, PROBE_LIMIT).await {
             Connection::Refused => Ok(()),
@@ -92,9 +89,6 @@ impl Fault for Kill {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Reacted => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Reacted, PROBE_LIMIT).await
     }
 }

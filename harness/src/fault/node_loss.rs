@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     Fault, FaultError, Firewall,
     firewall::{Rule, Verdict},
-    probe::{Connection, Reaction, connection, listens, reaction},
+    probe::{Connection, Reaction, listens, meets, reacts},
 };
 use crate::topology::Node;
 
@@ -61,10 +61,7 @@ impl Fault for NodeLoss {
         if listens(&self.node, self.port).await? {
             return Err("the process still listens".into());
         }
-        match connection(self.node.socket(self.port), PROBE_LIMIT).await {
-            Connection::Silent => Ok(()),
-            other => Err(format!("a connection is {other:?}")),
-        }
+        meets(self.node.socket(self.port), Connection::Silent, PROBE_LIMIT).await
     }
 
     async fn heal(&self) -> Result<(), FaultError> {
@@ -77,9 +74,6 @@ impl Fault for NodeLoss {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Reacted => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Reacted, PROBE_LIMIT).await
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Fault, FaultError,
-    probe::{Reaction, reaction},
+    probe::{Reaction, reacts},
 };
 use crate::topology::Node;
 
@@ -48,10 +48,7 @@ impl Fault for Pause {
     }
 
     async fn is_broken(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Frozen => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Frozen, PROBE_LIMIT).await
     }
 
     async fn heal(&self) -> Result<(), FaultError> {
@@ -66,9 +63,6 @@ impl Fault for Pause {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Reacted => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Reacted, PROBE_LIMIT).await
     }
 }

@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 use super::{
     Fault, FaultError,
-    probe::{Reaction, reaction},
+    probe::{Reaction, reacts},
 };
 use crate::topology::Node;
 
@@ -82,10 +82,7 @@ impl Fault for Restart {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Reacted => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Reacted, PROBE_LIMIT).await
     }
 }
 

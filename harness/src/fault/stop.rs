@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Fault, FaultError,
-    probe::{Connection, Reaction, connection, reaction},
+    probe::{Connection, Reaction, meets, reacts},
 };
 use crate::topology::Node;
 
@@ -48,10 +48,7 @@ impl Fault for Stop {
     }
 
     async fn is_broken(&self) -> Result<(), String> {
-        match connection(self.node.socket(self.port), PROBE_LIMIT).await {
-            Connection::Refused => Ok(()),
-            other => Err(format!("a connection is {other:?}")),
-        }
+        meets(self.node.socket(self.port), Connection::Refused, PROBE_LIMIT).await
     }
 
     async fn heal(&self) -> Result<(), FaultError> {
@@ -63,9 +60,6 @@ impl Fault for Stop {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
-        match reaction(self.node.socket(self.port), PROBE_LIMIT).await {
-            Reaction::Reacted => Ok(()),
-            other => Err(format!("the port is {other:?}")),
-        }
+        reacts(self.node.socket(self.port), Reaction::Reacted, PROBE_LIMIT).await
     }
 }

@@ -108,7 +108,8 @@ pub async fn copies(trial: &Trial, target: &dyn HaTarget, hit: &[Node], recorder
     Ok(())
 }
 
-fn witness(values: &[u64]) -> String {
+/// The first values of a list, as a finding's witness.
+pub(super) fn witness(values: &[u64]) -> String {
     format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
 }
 

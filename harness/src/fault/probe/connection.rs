@@ -33,21 +33,18 @@ pub enum Reaction {
 
 /// Opens a connection and closes it again.
 pub async fn connection(address: SocketAddr, limit: Duration) -> Connection {
-    match timeout(limit, TcpStream::connect(address)).await {
-        Ok(Ok(_stream)) => Connection::Accepted,
-        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Connection::Refused,
-        // Host unreachable: not even the address resolution was answered.
-        Ok(Err(_)) | Err(_) => Connection::Silent,
+    match open(address, limit).await {
+        Ok(_stream) => Connection::Accepted,
+        Err(met) => met,
     }
 }
 
 /// Opens a connection and says TLS's first word. Every server of this project reacts to it: it shakes hands, sends an alert, or
 /// closes a connection whose first bytes it does not understand. Only one that does not run does nothing.
 pub async fn reaction(address: SocketAddr, limit: Duration) -> Reaction {
-    let mut stream = match timeout(limit, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => return Reaction::Unreachable(Connection::Refused),
-        Ok(Err(_)) | Err(_) => return Reaction::Unreachable(Connection::Silent),
+    let mut stream = match open(address, limit).await {
+        Ok(stream) => stream,
+        Err(met) => return Reaction::Unreachable(met),
     };
     if stream.write_all(&client_hello()).await.is_err() {
         return Reaction::Reacted;
@@ -56,6 +53,31 @@ pub async fn reaction(address: SocketAddr, limit: Duration) -> Reaction {
         // Also an end or a reset: a process did that.
         Ok(_) => Reaction::Reacted,
         Err(_elapsed) => Reaction::Frozen,
+    }
+}
+
+/// `Ok` when a connection is met in this way; otherwise how it is met.
+pub async fn meets(address: SocketAddr, expected: Connection, limit: Duration) -> Result<(), String> {
+    match connection(address, limit).await {
+        met if met == expected => Ok(()),
+        other => Err(format!("a connection is {other:?}")),
+    }
+}
+
+/// `Ok` when the first bytes are met in this way; otherwise how they are met.
+pub async fn reacts(address: SocketAddr, expected: Reaction, limit: Duration) -> Result<(), String> {
+    match reaction(address, limit).await {
+        met if met == expected => Ok(()),
+        other => Err(format!("the port is {other:?}")),
+    }
+}
+
+async fn open(address: SocketAddr, limit: Duration) -> Result<TcpStream, Connection> {
+    match timeout(limit, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Err(Connection::Refused),
+        // Host unreachable: not even the address resolution was answered.
+        Ok(Err(_)) | Err(_) => Err(Connection::Silent),
     }
 }
 

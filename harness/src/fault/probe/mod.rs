@@ -6,7 +6,7 @@ mod sockets;
 mod timing;
 mod transfer;
 
-pub use connection::{Connection, Reaction, connection, reaction};
+pub use connection::{Connection, Reaction, connection, meets, reaction, reacts};
 pub use datagrams::{Flow, arrived, lost, seen_flows};
 pub use sockets::listens;
 pub use timing::{connect_time, connect_time_from};

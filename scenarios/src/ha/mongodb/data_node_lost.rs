@@ -24,7 +24,7 @@ use mongodb::{
 use tokio::time::sleep;
 
 use super::{client::Inserter, values};
-use crate::{ScenarioError, Trial, security::mongodb::client_error};
+use crate::{ScenarioError, Trial, ha::judge::witness, security::mongodb::client_error};
 
 /// Sabotage of the judgement: single-node writes are expected to last.
 pub(super) const DURABLE: &str = "w1-asserted-durable";
@@ -52,8 +52,6 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const COPY_LIMIT: Duration = Duration::from_secs(3);
 const EVERY: Duration = Duration::from_millis(100);
-/// Witness values that are shown.
-const WITNESS_MAX: usize = 10;
 
 /// What happened when, in the trial's milliseconds.
 #[expect(clippy::struct_field_names, reason = "the unit is the last part of a name")]
@@ -259,10 +257,6 @@ fn unexpected(trial: &Trial, load: &str, phantom: &[u64], duplicated: &[u64]) {
             trial.find(Finding::violation(id, message).with_witness(witness(values)));
         }
     }
-}
-
-fn witness(values: &[u64]) -> String {
-    format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
 }
 
 #[cfg(test)]

@@ -9,10 +9,7 @@ use dora_harness::{
 use dora_reports::evidence::{Finding, NamedLimit};
 
 use super::server::inserts_within;
-use crate::Trial;
-
-/// Values that are shown.
-const WITNESS_MAX: usize = 10;
+use crate::{Trial, ha::judge::witness};
 
 /// How many acknowledged writes may be gone at each level; [`None`]: no bound but that of the snapshot.
 pub fn lost_max(clause: &Clause, keeping: Keeping) -> Option<u64> {
@@ -80,8 +77,4 @@ pub fn snapshot(trial: &Trial, operations: &[Operation], result: &Durability, be
             "without an append-only file nothing that came after the snapshot was lost, so the crash was none",
         ));
     }
-}
-
-fn witness(values: &[u64]) -> String {
-    format!("values {:?}{}", &values[..values.len().min(WITNESS_MAX)], if values.len() > WITNESS_MAX { " …" } else { "" })
 }
