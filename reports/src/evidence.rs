@@ -21,7 +21,7 @@ mod topology;
 mod verdict;
 
 pub use clause::ClauseEvidence;
-pub use content::{ContentRow, ProbeCell, ProbeMatrix, ProbeRow};
+pub use content::{ContentRow, ProbeCell, ProbeMatrix, ProbeRow, Register};
 pub use objective::{Limit, Measured, NamedLimit, Objective, Op};
 pub use proof::{ProofEvidence, ProofOutcome};
 pub use run::{Evidence, HostInfo, ImageUsed, RunInfo, SCHEMA_VERSION};

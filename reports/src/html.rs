@@ -9,6 +9,7 @@ mod chart;
 mod clocks;
 mod filters;
 mod page;
+mod security;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -19,13 +20,14 @@ use crate::evidence::Evidence;
 /// The one part of the page that is not HTML, and so is not escaped. It holds no value of any evidence.
 const STYLE: &str = "style.css";
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("report.html", include_str!("../templates/report.html.j2")),
     (STYLE, include_str!("../templates/style.css")),
     ("macros.html", include_str!("../templates/macros.html.j2")),
     ("boot.html", include_str!("../templates/boot.svg.j2")),
     ("chart.html", include_str!("../templates/chart.svg.j2")),
     ("clauses.html", include_str!("../templates/clauses.html.j2")),
+    ("security.html", include_str!("../templates/security.html.j2")),
     ("scenario.html", include_str!("../templates/scenario.html.j2")),
 ];
 

@@ -78,8 +78,8 @@ pub fn key_measure(scenario: &ScenarioEvidence) -> String {
     if let Some(missed) = scenario.measured.iter().find(|measure| measure.met == Some(false)) {
         return measured(missed);
     }
-    if let Some(matrix) = &scenario.matrix {
-        let (ok, all) = (matrix.cells().filter(|cell| cell.ok).count(), matrix.cells().count());
+    let (ok, all) = (scenario.probes().filter(|probe| probe.ok).count(), scenario.probes().count());
+    if all > 0 {
         return format!("{ok} of {} as expected", text::plural(all, "probe"));
     }
     if !scenario.contents.is_empty() {

@@ -17,7 +17,7 @@ use dora_harness::{
 };
 use dora_reports::evidence::{
     CheckEvidence, CheckOutcome, Clocks, ContentRow, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts,
-    Point, ProbeMatrix, ScenarioEvidence, Series, TimelineEvent,
+    Point, ProbeMatrix, Register, ScenarioEvidence, Series, TimelineEvent,
 };
 
 use crate::{Sabotage, Scenario, ScenarioError};
@@ -159,9 +159,14 @@ impl Trial {
         self.evidence().clocks = Some(clocks);
     }
 
-    /// Sets the table of probes.
+    /// Adds a matrix of probes; a cell with another answer than expected makes the verdict `not satisfied`.
     pub fn matrix(&self, matrix: ProbeMatrix) {
-        self.evidence().matrix = Some(matrix);
+        self.evidence().matrices.push(matrix);
+    }
+
+    /// Adds a register of things found. It decides nothing.
+    pub fn register(&self, register: Register) {
+        self.evidence().registers.push(register);
     }
 
     /// Sets the comparison of contents.

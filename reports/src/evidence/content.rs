@@ -1,4 +1,4 @@
-//! Tables of evidence that some scenarios have: a matrix of probes, contents before and after a restore.
+//! Tables of evidence that some scenarios have: a matrix of probes, a register, contents before and after a restore.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct ProbeMatrix {
     /// What the table shows, in one line.
     pub title: String,
+    /// What a row is, for example `Role`; `Endpoint` where it is empty.
+    #[serde(default)]
+    pub row_heading: String,
     /// One heading for each cell of a row, for example `TLS 1.2`.
     pub columns: Vec<String>,
     /// The rows.
@@ -32,6 +35,17 @@ pub struct ProbeCell {
     pub observed: String,
     /// Whether that is right.
     pub ok: bool,
+}
+
+/// A register: things as they were found, for a reader to look up. It decides nothing; what is wrong with it is a finding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Register {
+    /// What is registered, in one line.
+    pub title: String,
+    /// One heading for each cell of a row, for example `Serial number`.
+    pub columns: Vec<String>,
+    /// The rows; each has as many cells as there are columns.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// One object (table, label, collection, measurement, key space) before a backup and after its restore.

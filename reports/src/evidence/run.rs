@@ -12,7 +12,7 @@ use super::{ClauseEvidence, ProofEvidence, ProofOutcome, ScenarioEvidence, Topol
 ///
 /// It grows with every change after which an old reader would misunderstand the file; added optional fields do not
 /// count.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Everything that one run observed and decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,9 +1,9 @@
 //! What one scenario promised, did, saw and concluded.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ContentRow, Measured, Objective, ProbeMatrix, Verdict};
+use super::{ContentRow, Measured, Objective, ProbeCell, ProbeMatrix, Register, Verdict};
 
 /// The evidence of one scenario.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,12 +68,36 @@ pub struct ScenarioEvidence {
     /// The lines of the nodes' logs that matter.
     #[serde(default)]
     pub log_excerpts: Vec<LogExcerpt>,
-    /// What was probed, for scenarios that probe endpoints.
+    /// What was probed, for scenarios that probe endpoints, roles or zones. Schema version 1 had at most one, named `matrix`.
+    #[serde(default, alias = "matrix", deserialize_with = "one_or_several")]
+    pub matrices: Vec<ProbeMatrix>,
+    /// What was found and listed, for example certificates.
     #[serde(default)]
-    pub matrix: Option<ProbeMatrix>,
+    pub registers: Vec<Register>,
     /// Contents before and after, for scenarios that restore a backup.
     #[serde(default)]
     pub contents: Vec<ContentRow>,
+}
+
+/// Reads the matrices of this schema version and the one optional matrix of version 1.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ProbeMatrix>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Several(Vec<ProbeMatrix>),
+        One(Option<ProbeMatrix>),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::Several(matrices) => matrices,
+        Form::One(matrix) => matrix.into_iter().collect(),
+    })
+}
+
+impl ScenarioEvidence {
+    /// Every probe of every matrix.
+    pub fn probes(&self) -> impl Iterator<Item = &ProbeCell> {
+        self.matrices.iter().flat_map(ProbeMatrix::cells)
+    }
 }
 
 /// A checker's answer about one history.

@@ -96,7 +96,7 @@ impl ScenarioEvidence {
     /// `inconclusive`.
     #[must_use]
     pub fn decide(&self) -> Verdict {
-        let wrong_probe = self.matrix.as_ref().is_some_and(|matrix| !matrix.ok());
+        let wrong_probe = self.probes().any(|probe| !probe.ok);
         let wrong_content = self.contents.iter().any(|row| !row.equal);
         let verdict = decide(&self.findings, &self.measured);
         if verdict == Verdict::NotSatisfied || wrong_probe || wrong_content {
@@ -105,9 +105,8 @@ impl ScenarioEvidence {
         let unconfirmed_fault = self.faults.iter().any(|fault| fault.confirmed_ms.is_none());
         let measured = |name: &str| self.measured.iter().any(|measure| measure.name == name && measure.met.is_some());
         let unmeasured_limit = self.objective.limits.iter().any(|limit| !measured(&limit.name));
-        let observed_nothing = !self.measured.iter().any(|measure| measure.value.is_some())
-            && self.matrix.as_ref().is_none_or(|matrix| matrix.cells().next().is_none())
-            && self.contents.is_empty();
+        let observed_nothing =
+            !self.measured.iter().any(|measure| measure.value.is_some()) && self.probes().next().is_none() && self.contents.is_empty();
         if unconfirmed_fault || unmeasured_limit || observed_nothing { Verdict::Inconclusive } else { verdict }
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::boot::BootChart;
 use super::chart::Chart;
 use super::clocks::ClockChart;
+use super::security::{self, Topic};
 use crate::evidence::{ClauseEvidence, Evidence, ScenarioEvidence, Verdict, VerdictCounts};
 use crate::terminal::key_measure;
 use crate::{order, text};
@@ -21,6 +22,7 @@ pub(super) struct Page<'a> {
     grid: Grid<'a>,
     attention: Vec<&'a ScenarioEvidence>,
     families: Vec<Family<'a>>,
+    topics: Vec<Topic<'a>>,
     scenarios: Vec<Scenario<'a>>,
     boot: Option<BootChart>,
 }
@@ -72,6 +74,8 @@ struct Scenario<'a> {
     evidence: &'a ScenarioEvidence,
     elapsed_ms: f64,
     key_measure: String,
+    /// Where the security section shows its tables; absent for other scenarios, which show them themselves.
+    topic: Option<&'static str>,
     clocks: Option<ClockChart>,
     chart: Option<Chart>,
     /// Whether the objective is the one that was fixed before the run.
@@ -97,6 +101,7 @@ impl<'a> Page<'a> {
             grid: grid(&ordered),
             attention,
             families: families(evidence),
+            topics: security::topics(&ordered),
             scenarios: ordered.iter().copied().map(scenario).collect(),
             boot: BootChart::new(&evidence.topology),
         }
@@ -108,6 +113,7 @@ fn scenario(evidence: &ScenarioEvidence) -> Scenario<'_> {
         evidence,
         elapsed_ms: evidence.finished_ms - evidence.started_ms,
         key_measure: key_measure(evidence),
+        topic: security::topic_of(evidence),
         clocks: ClockChart::new(evidence),
         chart: Chart::new(evidence),
         objective_unchanged: evidence.objective.hash_matches(),

@@ -85,6 +85,14 @@ pub fn clauses() -> Vec<ClauseEvidence> {
         &["DORA 9(4)(d)", "RTS 7"],
         &[],
     );
+    add(
+        "security",
+        "SEC-CERT",
+        "certificates rotate automatically",
+        "Exchanged under load; expired and revoked ones are refused; a register of all of them.",
+        &["RTS 7(4)-(5)"],
+        &["security/redis/certificates"],
+    );
     let slo: Vec<_> = ["postgres", "neo4j", "mongodb", "influxdb", "redis"].map(|db| format!("performance/{db}")).into();
     let slo: Vec<_> = slo.iter().map(String::as_str).collect();
     add(

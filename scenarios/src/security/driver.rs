@@ -58,7 +58,12 @@ async fn probe_all(trial: &Trial, target: &dyn TlsTarget) -> Result<(), Scenario
     trial.measure("wrongly_accepted", Some(wrong(REFUSED, ACCEPTED)), "probes");
     trial.measure("wrongly_refused", Some(wrong(ACCEPTED, REFUSED)), "probes");
     trial.measure("probes", Some(cells().count() as f64), "probes");
-    trial.matrix(ProbeMatrix { title: "Client ports: what they accept, and what their client accepts".into(), columns, rows });
+    trial.matrix(ProbeMatrix {
+        title: "Client ports: what they accept, and what their client accepts".into(),
+        row_heading: "Listener".into(),
+        columns,
+        rows,
+    });
     Ok(())
 }
 

@@ -227,7 +227,8 @@ impl Levels<'_> {
             }
         }
         let columns = Consistency::LEVELS.iter().map(|level| level.name().to_owned()).collect();
-        self.trial.matrix(ProbeMatrix { title: format!("{WRITES} writes a cell, by consistency level"), columns, rows });
+        let title = format!("{WRITES} writes a cell, by consistency level");
+        self.trial.matrix(ProbeMatrix { title, row_heading: "Situation".to_owned(), columns, rows });
         Ok(())
     }
 
