@@ -221,6 +221,10 @@ async fn while_it_lasts(
         target.check_during(trial, hit).await?;
     } else {
         trial.note("client", format!("no insert was acknowledged for {:.0} s", waiting.as_secs_f64()));
+        // What is wrong during the fault may be the very reason. Where it cannot be asked either, the missing inserts speak for themselves.
+        if let Err(error) = target.check_during(trial, hit).await {
+            trial.note("client", format!("nor could be asked what is wrong: {error}"));
+        }
     }
     let operations = recorder.operations()?;
     let until_ms = trial.now_ms();

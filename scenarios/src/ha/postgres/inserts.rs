@@ -43,6 +43,6 @@ pub fn pooled(cluster: &PostgresCluster) -> Login {
 /// So many clients.
 pub fn inserters(cluster: &PostgresCluster, count: usize) -> Result<Vec<Box<dyn InsertClient>>, ScenarioError> {
     let statement = dora_fixtures::assets::text("schema/postgres/inserts/insert.sql")?;
-    let one = |_| Box::new(Inserter { line: Line::new(pooled(cluster)), statement }) as Box<dyn InsertClient>;
+    let one = |_| Box::new(Inserter { line: Line::persistent(pooled(cluster)), statement }) as Box<dyn InsertClient>;
     Ok((0..count).map(one).collect())
 }

@@ -7,9 +7,12 @@ use dora_harness::{
     history::Outcome,
 };
 use sqlx::PgConnection;
+use tokio::{task::JoinSet, time::timeout};
 
-/// A client that cannot connect by then has failed; the next operation tries again.
+/// An operation whose client is not connected by then has failed; the next one tries again, or goes on waiting.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// How long an attempt to connect goes on that outlives the operation it was begun for.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection that is opened when it is needed. Whoever takes it puts it back only when it is fit for the next operation: one that is
 /// cut off in the middle takes its connection along.
@@ -17,6 +20,8 @@ pub struct Line {
     login: Login,
     limit: Duration,
     connection: Option<PgConnection>,
+    /// The attempt that is under way, at most one, where attempts outlive operations.
+    attempt: Option<JoinSet<Result<PgConnection, AccessError>>>,
 }
 
 impl Line {
@@ -27,14 +32,29 @@ impl Line {
 
     /// As [`Line::new`], with another limit for connecting.
     pub fn patient(login: Login, limit: Duration) -> Self {
-        Self { login, limit, connection: None }
+        Self { login, limit, connection: None, attempt: None }
+    }
+
+    /// As [`Line::new`], but an attempt to connect goes on while operations fail for want of it. On a busy machine many clients that give up
+    /// and begin anew each second only make the work that keeps them from connecting.
+    pub fn persistent(login: Login) -> Self {
+        Self { attempt: Some(JoinSet::new()), ..Self::new(login) }
     }
 
     /// The open connection, or a new one.
     pub async fn take(&mut self) -> Result<PgConnection, AccessError> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => connect(&self.login, self.limit).await,
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let Some(attempt) = &mut self.attempt else { return connect(&self.login, self.limit).await };
+        if attempt.is_empty() {
+            let login = self.login.clone();
+            attempt.spawn(async move { connect(&login, ATTEMPT_LIMIT).await });
+        }
+        match timeout(self.limit, attempt.join_next()).await {
+            Ok(Some(Ok(connected))) => connected,
+            // It was ended with the runtime, or has not come to an end: either way there is no connection yet.
+            Ok(_) | Err(_) => Err(AccessError::Deadline(self.limit)),
         }
     }
 

@@ -33,7 +33,7 @@ impl RegisterClient {
     pub fn new(cluster: &PostgresCluster) -> Result<Self, ScenarioError> {
         let statement = |name: &str| assets::text(&format!("schema/postgres/registers/{name}.sql"));
         Ok(Self {
-            line: Line::new(pooled(cluster)),
+            line: Line::persistent(pooled(cluster)),
             read: statement("read")?,
             write: statement("write")?,
             compare_and_set: statement("compare_and_set")?,

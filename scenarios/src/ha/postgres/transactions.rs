@@ -75,7 +75,7 @@ impl ListClient {
     /// `isolation`: `serializable` or `repeatable_read`; each has lists of its own.
     pub fn new(cluster: &PostgresCluster, isolation: &'static str, bracket: Bracket) -> Result<Self, ScenarioError> {
         Ok(Self {
-            line: Line::new(pooled(cluster)),
+            line: Line::persistent(pooled(cluster)),
             isolation,
             begin: bracket.statement(&format!("schema/postgres/transactions/begin_{isolation}.sql"))?,
             append: assets::text("schema/postgres/lists/append.sql")?,
@@ -137,7 +137,7 @@ impl BankClient {
     pub fn new(cluster: &PostgresCluster, bracket: Bracket) -> Result<Self, ScenarioError> {
         let statement = |name: &str| assets::text(&format!("schema/postgres/accounts/{name}.sql"));
         Ok(Self {
-            line: Line::new(pooled(cluster)),
+            line: Line::persistent(pooled(cluster)),
             begin: bracket.statement("schema/postgres/transactions/begin.sql")?,
             take: statement("take")?,
             give: statement("give")?,

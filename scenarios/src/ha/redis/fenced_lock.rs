@@ -23,7 +23,7 @@ pub const TOKENS: &str = "app:ha:lock:tokens";
 pub const RESOURCE: &str = "app:ha:guarded";
 /// A holder that does not give the lock up loses it after this time.
 const EXPIRES_MS: &str = "400";
-/// A slow holder works for so long that its lock has expired and others hold it.
+/// A slow holder stands still for so long after it got its token that its lock has expired and others hold it.
 const DAWDLES: Duration = Duration::from_millis(700);
 /// Every so many tokens the holder is a slow one, whoever it is.
 const DAWDLES_EVERY: u64 = 4;
@@ -109,13 +109,14 @@ impl Holder {
         if copies == 0 || copies < connected.len() {
             return Err(Outcome::Unknown(format!("only {copies} of {} replicas know of the token {token}", connected.len())));
         }
+        // The holder stands still before its write begins and not within it: only then the write surely comes after those of later holders.
+        if token.is_multiple_of(DAWDLES_EVERY) {
+            tokio::time::sleep(DAWDLES).await;
+        }
         Ok(token)
     }
 
     async fn write(&mut self, token: u64) -> Result<(), Outcome> {
-        if token.is_multiple_of(DAWDLES_EVERY) {
-            tokio::time::sleep(DAWDLES).await;
-        }
         let mut command = if self.compares {
             let script = assets::text("schema/redis/scripts/guarded_write.lua").map_err(|error| Outcome::Fail(error.to_string()))?;
             let mut command = redis::cmd("EVAL");
