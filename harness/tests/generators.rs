@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dora_harness::workload::{Appends, Causes, Counts, Generator, Ledger, Locks, Monotonic, Points, Registers, Transfers, Writes};
+use dora_harness::workload::{Appends, Causes, Counts, Generator, Locks, Monotonic, Registers, Transfers, Writes};
 use serde_json::Value;
 
 fn some(mut generator: impl Generator, clients: usize) -> Vec<(&'static str, Value)> {
@@ -17,7 +17,6 @@ fn the_same_seed_is_the_same_load_and_another_is_another() {
     assert_ne!(some(Writes::new(7, 3), 4), some(Writes::new(8, 3), 4));
     assert_ne!(some(Transfers::new(7, 3, 5), 4), some(Transfers::new(8, 3, 5), 4));
     assert_ne!(some(Counts::new(7), 4), some(Counts::new(8), 4));
-    assert_ne!(some(Ledger::new(7, 3), 4), some(Ledger::new(8, 3), 4));
 }
 
 #[test]
@@ -30,7 +29,6 @@ fn every_kind_of_operation_comes_up() {
     assert_eq!(kinds(some(Causes::new(4), 4)), HashSet::from(["read", "write"]));
     assert_eq!(kinds(some(Monotonic::new(2), 4)), HashSet::from(["read", "write"]));
     assert_eq!(kinds(some(Locks::default(), 4)), HashSet::from(["acquire", "write", "release"]));
-    assert_eq!(kinds(some(Points::new(20), 4)), HashSet::from(["write"]));
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) fn proper(key: &str) -> String {
         "influxdb" => "InfluxDB",
         "redis" => "Redis",
         "openbao" => "OpenBao",
+        "platform" => "All five together",
         "ha" => "High availability",
         "backup" => "Backup and restore",
         "tls" | "encryption" => "Encryption",

@@ -4,7 +4,7 @@ use crate::{Scenario, backup, ha, performance, security};
 
 /// Every scenario, in the order in which they run on one cluster.
 pub fn all() -> Vec<&'static Scenario> {
-    let groups: [&'static [Scenario]; 20] = [
+    let groups: [&'static [Scenario]; 21] = [
         security::postgres::SCENARIOS,
         security::neo4j::SCENARIOS,
         security::mongodb::SCENARIOS,
@@ -20,6 +20,7 @@ pub fn all() -> Vec<&'static Scenario> {
         ha::mongodb::SCENARIOS,
         ha::influxdb::SCENARIOS,
         ha::redis::SCENARIOS,
+        ha::ledger::SCENARIOS,
         backup::postgres::SCENARIOS,
         backup::neo4j::SCENARIOS,
         backup::mongodb::SCENARIOS,

@@ -33,6 +33,8 @@ pub enum Database {
     Influxdb,
     /// Redis.
     Redis,
+    /// All five together.
+    Platform,
 }
 
 /// A planted defect under which the scenario must turn red.
@@ -84,9 +86,9 @@ impl Scenario {
         self.pillar == Pillar::Performance
     }
 
-    /// The part of the platform that it needs.
-    pub fn member(&self) -> Member {
-        self.database.member()
+    /// The parts of the platform that it needs.
+    pub fn members(&self) -> &'static [Member] {
+        self.database.members()
     }
 
     /// What sets it apart from others of the same pillar and database: the last part of its id. Objectives of one case have this name
@@ -117,22 +119,30 @@ impl Pillar {
 }
 
 impl Database {
-    /// All of them.
+    /// Each of the five.
     pub const ALL: [Self; 5] = [Self::Postgres, Self::Neo4j, Self::Mongodb, Self::Influxdb, Self::Redis];
 
     /// The second half of a scenario's id.
     pub const fn name(self) -> &'static str {
-        self.member().name()
+        match self {
+            Self::Postgres => Member::Postgres.name(),
+            Self::Neo4j => Member::Neo4j.name(),
+            Self::Mongodb => Member::Mongodb.name(),
+            Self::Influxdb => Member::Influxdb.name(),
+            Self::Redis => Member::Redis.name(),
+            Self::Platform => "platform",
+        }
     }
 
-    /// The part of the platform that holds it.
-    pub const fn member(self) -> Member {
+    /// The parts of the platform that hold it, in the order in which whoever needs several takes them.
+    pub const fn members(self) -> &'static [Member] {
         match self {
-            Self::Postgres => Member::Postgres,
-            Self::Neo4j => Member::Neo4j,
-            Self::Mongodb => Member::Mongodb,
-            Self::Influxdb => Member::Influxdb,
-            Self::Redis => Member::Redis,
+            Self::Postgres => &[Member::Postgres],
+            Self::Neo4j => &[Member::Neo4j],
+            Self::Mongodb => &[Member::Mongodb],
+            Self::Influxdb => &[Member::Influxdb],
+            Self::Redis => &[Member::Redis],
+            Self::Platform => &[Member::Neo4j, Member::Postgres, Member::Mongodb, Member::Influxdb, Member::Redis],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Answer, Checked, Model, bank, batches, causal, counter, fencing,
+    Answer, Checked, Model, bank, causal, counter, fencing,
     isolation::{Transactions, isolation},
     ledger, linearizable, monotonic, overlaps, retained,
     shape::Mismatch,
@@ -38,7 +38,6 @@ fn decide(model: Model, operations: &[Operation], time_limit: Duration) -> Resul
         Model::CounterBounds => counter::counter_bounds(operations),
         Model::Durability => retained::retained(operations, 0),
         Model::BoundedLoss { lost_max } => retained::retained(operations, lost_max),
-        Model::Batches => batches::batches(operations),
         Model::Ledger => ledger::ledger(operations),
         Model::Bank { total } => bank::bank(operations, total),
         Model::ListAppend(level) => isolation(operations, Transactions::ListAppend, level, time_limit),

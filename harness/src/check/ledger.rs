@@ -11,7 +11,11 @@ use super::{
 };
 use crate::history::{Operation, Outcome};
 
-/// Decides a history of [`crate::workload::Ledger`] that ends with a read of all databases: each has every event that it acknowledged, none that it
+/// Decides a history of events that are written to several databases.
+///
+/// An operation `post` is asked `{"event": 7}` and ends with what each database answered, `ok`, `fail` or `unknown`:
+/// `{"event": 7, "stores": {"postgres": "ok", "redis": "unknown"}}`; it is acknowledged when all are `ok`, and failed when all are `fail`. A last `read null`
+/// answers which events each database has: `{"postgres": [0, 1], "redis": [0, 1]}`. Each database has every event that it acknowledged, none that it
 /// refused, none that nobody posted, none twice; and an event acknowledged as a whole is in all of them. An event that ended unknown
 /// somewhere may be there or not.
 pub fn ledger(operations: &[Operation]) -> Result<Answer, Mismatch> {

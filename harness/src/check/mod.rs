@@ -4,7 +4,6 @@ mod answer;
 mod availability;
 mod bank;
 mod batch_reads;
-mod batches;
 mod causal;
 mod counter;
 mod durability;

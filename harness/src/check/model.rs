@@ -28,8 +28,6 @@ pub enum Model {
         /// How many.
         lost_max: u64,
     },
-    /// `batches`: the last read has every acknowledged batch of points, whole.
-    Batches,
     /// `ledger`: every database has every event that it acknowledged, and the databases agree.
     Ledger,
     /// `bank`: every read of all accounts has the same total, and no account is overdrawn.
@@ -58,7 +56,7 @@ pub struct UnknownModel(pub String);
 
 impl Model {
     /// All names.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 17] = [
         "register",
         "cas-register",
         "mutex",
@@ -68,7 +66,6 @@ impl Model {
         "counter-bounds",
         "durability",
         "bounded-loss",
-        "batches",
         "ledger",
         "bank",
         "list-append",
@@ -91,7 +88,6 @@ impl Model {
             Self::CounterBounds => "counter-bounds",
             Self::Durability => "durability",
             Self::BoundedLoss { .. } => "bounded-loss",
-            Self::Batches => "batches",
             Self::Ledger => "ledger",
             Self::Bank { .. } => "bank",
             Self::ListAppend(_) => "list-append",
@@ -134,7 +130,6 @@ impl FromStr for Model {
             "counter-bounds" => Self::CounterBounds,
             "durability" => Self::Durability,
             "bounded-loss" => Self::BoundedLoss { lost_max: 0 },
-            "batches" => Self::Batches,
             "ledger" => Self::Ledger,
             "bank" => Self::Bank { total: None },
             "list-append" => Self::ListAppend(Level::Serializable),

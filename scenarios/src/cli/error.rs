@@ -78,6 +78,7 @@ impl From<SessionError> for CliError {
         match error {
             SessionError::Engine(error) | SessionError::Ground(GroundError::Engine(error)) => Self::Engine(error),
             SessionError::Ground(error) => Self::Ground(error),
+            SessionError::Reaper(source) => Self::File { what: "start the reaper of", path: "a second part".into(), source },
         }
     }
 }

@@ -60,7 +60,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
     std::fs::create_dir_all(&histories).map_err(|source| CliError::File { what: "make the folder", path: histories.clone(), source })?;
     let progress = Arc::new(Progress::new());
     let builds = Arc::clone(&progress);
-    members.extend(jobs.iter().map(|job| job.scenario.member()));
+    members.extend(jobs.iter().flat_map(|job| job.scenario.members()));
     members.sort_unstable();
     members.dedup();
     let options = SessionOptions {
@@ -137,7 +137,7 @@ async fn run_jobs(
         evidence.topology = topology;
     })?;
     let shared = Mutex::new((&mut *writer, None));
-    run_all(&session, jobs, &|job| progress.started(job), &|job, evidence| {
+    let (second, problem) = run_all(&session, jobs, &|job| progress.started(job), &|job, evidence| {
         progress.ended(job, &evidence);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = keep(shared.0, purpose, job, evidence) {
@@ -152,18 +152,28 @@ async fn run_jobs(
     let peak = session.peak_memory_bytes();
     writer.update(|evidence| {
         evidence.topology.peak_memory_bytes = peak;
-        evidence.run.problems.extend(session.broken());
+        evidence.run.problems.extend(session.broken().into_iter().chain(second.as_ref().and_then(Session::broken)).chain(problem));
     })?;
-    for node in session.ground().nodes() {
-        // A destroyed node has no log any more.
-        if let Ok(lines) = node.logs(LOG_LINES).await {
-            writer.write_log(node.name(), lines.join("\n").as_bytes())?;
-        }
+    write_logs(writer, &session, "").await?;
+    if let Some(second) = second {
+        write_logs(writer, &second, "-second").await?;
+        second.close().await?;
     }
     if session.options().kind == RunKind::Kept {
         super::platform::save(&session.ground().clone(), session.platform(), writer.dir()).await?;
     } else {
         session.close().await?;
+    }
+    Ok(())
+}
+
+/// The last lines of every node's log; `suffix` sets the second cluster's nodes apart from those of the same name.
+async fn write_logs(writer: &BundleWriter, session: &Session, suffix: &str) -> Result<(), BundleError> {
+    for node in session.ground().nodes() {
+        // A destroyed node has no log any more.
+        if let Ok(lines) = node.logs(LOG_LINES).await {
+            writer.write_log(&format!("{}{suffix}", node.name()), lines.join("\n").as_bytes())?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod load;
 mod target;
 
 pub mod influxdb;
+pub mod ledger;
 pub mod mongodb;
 pub mod neo4j;
 pub mod postgres;

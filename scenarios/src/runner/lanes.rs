@@ -1,12 +1,19 @@
-//! Runs a list of scenarios: one lane a database, lanes side by side.
+//! Runs a list of scenarios: one lane a database, lanes side by side, the longest one worked off by two.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
 
 use dora_reports::evidence::ScenarioEvidence;
 use futures_util::future::join_all;
 
 use super::Session;
-use crate::{Sabotage, Scenario};
+use crate::{Database, Sabotage, Scenario};
+
+/// A lane that is longer gets a second cluster: with a minute of sustained operation each, this many jobs take some twenty-five minutes.
+/// One lane only, because two cores do not carry more.
+const LANE_MAX: usize = 15;
 
 /// A scenario to run, with a sabotage when it is a proof.
 #[derive(Debug, Clone, Copy)]
@@ -17,17 +24,75 @@ pub struct Job {
     pub sabotage: Option<&'static Sabotage>,
 }
 
-/// Runs all jobs; those of one database one after the other in their order. `started` and `ended` are told as it goes.
-pub async fn run_all(session: &Session, jobs: &[Job], started: &(dyn Fn(&Job) + Sync), ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync)) {
-    let mut lanes: BTreeMap<_, Vec<&Job>> = BTreeMap::new();
+/// The jobs of one database that nobody has begun yet, in their order.
+type Lane<'a> = Mutex<VecDeque<&'a Job>>;
+
+/// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters. `started` and `ended`
+/// are told as it goes. Returns the session of the second cluster, whose nodes and logs are still there, or why there was none.
+pub async fn run_all(
+    session: &Session,
+    jobs: &[Job],
+    started: &(dyn Fn(&Job) + Sync),
+    ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
+) -> (Option<Session>, Option<String>) {
+    let mut lanes: BTreeMap<Database, Lane<'_>> = BTreeMap::new();
     for job in jobs {
-        lanes.entry(job.scenario.database).or_default().push(job);
+        lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
-    join_all(lanes.into_values().map(|lane| async move {
-        for job in lane {
-            let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
-            ended(job, evidence);
+    let long = long_lane(jobs);
+    // What needs all databases comes last: before, it would stand still in one lane until the last one has an end.
+    let single = lanes.iter().filter(|(database, _)| **database != Database::Platform);
+    let all = join_all(single.map(|(_, lane)| work_off(session, lane, started, ended)));
+    let beside = async {
+        let database = long?;
+        let second = session.second(database.members()).await.map_err(|error| format!("there is no second {database} part: {error}"));
+        if let Ok(second) = &second {
+            work_off(second, &lanes[&database], started, ended).await;
         }
-    }))
-    .await;
+        Some(second)
+    };
+    let (_, second) = tokio::join!(all, beside);
+    // And what broken clusters left over: each of these says for itself that it could not run, and why.
+    for job in lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+        let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
+        ended(job, evidence);
+    }
+    match second {
+        None => (None, None),
+        Some(Ok(second)) => (Some(second), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    }
+}
+
+/// Takes jobs as long as there are any and the cluster can be used: a broken one must not use up what the other can still decide.
+async fn work_off(session: &Session, lane: &Lane<'_>, started: &(dyn Fn(&Job) + Sync), ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync)) {
+    let next = || lane.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    while session.broken().is_none()
+        && let Some(job) = next()
+    {
+        let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
+        ended(job, evidence);
+    }
+}
+
+/// The database with the most jobs, if they are too many for one cluster.
+fn long_lane(jobs: &[Job]) -> Option<Database> {
+    let count = |database: &Database| jobs.iter().filter(|job| job.scenario.database == *database).count();
+    Database::ALL.into_iter().max_by_key(count).filter(|database| count(database) > LANE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::all;
+
+    #[test]
+    fn only_the_longest_lane_gets_a_second_cluster_and_only_when_it_is_long() {
+        let jobs: Vec<Job> =
+            all().into_iter().filter(|s| s.id.starts_with("ha/")).map(|scenario| Job { scenario, sabotage: None }).collect();
+        assert_eq!(long_lane(&jobs), Some(Database::Postgres));
+        let of = |database: Database, count: usize| jobs.iter().filter(move |job| job.scenario.database == database).copied().take(count);
+        assert_eq!(long_lane(&of(Database::Postgres, LANE_MAX).collect::<Vec<_>>()), None);
+        assert_eq!(long_lane(&[]), None);
+    }
 }

@@ -15,7 +15,7 @@ use dora_fixtures::{
     dataset::{Dataset, Seed, Size},
 };
 use dora_harness::{
-    engine::{BuildProgress, Engine, EngineError, RunId, RunKind},
+    engine::{BuildProgress, Engine, EngineError, RunId, RunKind, reaper::Reaper},
     patience::{stretched, within},
     platform::{Platform, all_healthy},
     topology::{Ground, GroundError, GroundOptions, Member, Profile},
@@ -43,6 +43,9 @@ pub enum SessionError {
     /// The platform.
     #[error(transparent)]
     Ground(#[from] GroundError),
+    /// The reaper of a second part.
+    #[error("failed to start the reaper of a second part: {0}")]
+    Reaper(std::io::Error),
 }
 
 /// What to open.
@@ -77,13 +80,20 @@ pub struct Session {
     catalogue: Catalogue,
     ready_ms: f64,
     lanes: HashMap<Member, AsyncMutex<()>>,
-    /// Held for writing by whoever must run alone.
-    quiet: RwLock<()>,
-    jobs: Semaphore,
+    turns: Arc<Turns>,
+    /// Set where this is the second part beside another session: it removes what this one started, however it ends.
+    reaper: Option<Reaper>,
     /// Why nothing more can run.
     broken: Mutex<Option<String>>,
     peak_memory: Arc<AtomicU64>,
     memory_watch: JoinHandle<()>,
+}
+
+/// Who may run when; sessions side by side share it.
+struct Turns {
+    /// Held for writing by whoever must run alone.
+    quiet: RwLock<()>,
+    jobs: Semaphore,
 }
 
 impl Session {
@@ -92,7 +102,26 @@ impl Session {
     /// # Errors
     /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
     pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
-        let origin = Instant::now();
+        let turns = Arc::new(Turns { quiet: RwLock::new(()), jobs: Semaphore::new(options.jobs.max(1)) });
+        Self::start(engine, options, Instant::now(), turns).await
+    }
+
+    /// A session beside this one with a second cluster of one part, so that a long lane is worked off by two. It is a run of its own for the
+    /// engine, and ends with this process.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn second(&self, members: &[Member]) -> Result<Self, SessionError> {
+        let _beside = self.turns.quiet.read().await;
+        let run = RunId::generate();
+        let reaper = Reaper::start(&run).map_err(SessionError::Reaper)?;
+        let options = SessionOptions { run, kind: RunKind::Bound, members: members.to_vec(), ..self.options.clone() };
+        let engine = self.setting.ground.engine().clone();
+        let session = Self::start(engine, options, self.setting.origin, Arc::clone(&self.turns)).await?;
+        Ok(Self { reaper: Some(reaper), ..session })
+    }
+
+    async fn start(engine: Engine, options: SessionOptions, origin: Instant, turns: Arc<Turns>) -> Result<Self, SessionError> {
         let platform = Arc::new(Platform::default());
         let names = platform.images(&options.members, options.profile);
         // A replacement of an image that this run does not use is checked for its name only.
@@ -106,15 +135,14 @@ impl Session {
         let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
         let setting = Setting { ground, platform, dataset, histories: options.histories.clone(), origin, sustain: options.sustain };
         let lanes = Member::ALL.into_iter().map(|member| (member, AsyncMutex::new(()))).collect();
-        let jobs = Semaphore::new(options.jobs.max(1));
         Ok(Self {
             setting,
             options,
             catalogue: Catalogue::load(),
             ready_ms,
             lanes,
-            quiet: RwLock::new(()),
-            jobs,
+            turns,
+            reaper: None,
             broken: Mutex::new(None),
             peak_memory,
             memory_watch,
@@ -158,11 +186,14 @@ impl Session {
 
     /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy.
     pub async fn run(&self, scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, started: impl FnOnce()) -> ScenarioEvidence {
-        let member = scenario.member();
-        let _lane = self.lanes[&member].lock().await;
-        let _job = self.jobs.acquire().await;
-        let (_alone, _beside) =
-            if scenario.is_exclusive() { (Some(self.quiet.write().await), None) } else { (None, Some(self.quiet.read().await)) };
+        // Everybody takes several in the same order, so no two wait for each other.
+        let mut lanes = Vec::new();
+        for member in scenario.members() {
+            lanes.push(self.lanes[member].lock().await);
+        }
+        let _job = self.turns.jobs.acquire().await;
+        let quiet = &self.turns.quiet;
+        let (_alone, _beside) = if scenario.is_exclusive() { (Some(quiet.write().await), None) } else { (None, Some(quiet.read().await)) };
         started();
         let promise = scenario
             .clauses
@@ -171,9 +202,13 @@ impl Session {
             .map(|clause| clause.objective_for(scenario.case()))
             .unwrap_or_default();
         let trial = Trial::new(scenario, sabotage, promise, self.setting.clone());
+        if self.reaper.is_some() {
+            trial.note("phase", format!("on the second {} part of this run", scenario.database));
+        }
         let outcome = self.carry_out(&trial).await;
         let mut evidence = trial.finish(outcome);
-        if let Err(error) = self.hand_back(member).await {
+        for member in scenario.members() {
+            let Err(error) = self.hand_back(*member).await else { continue };
             let reason = format!("the {member} part could not be handed back healthy: {error}");
             self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.clone());
             evidence.findings.push(Finding::note("not-handed-back", reason));

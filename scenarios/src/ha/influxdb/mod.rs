@@ -13,3 +13,12 @@ mod struck;
 mod target;
 
 pub use scenarios::SCENARIOS;
+
+use self::target::{Case, Points};
+use super::HaTarget;
+use crate::{ScenarioError, Trial};
+
+/// The trial's cluster, one data node of which will be killed: for a scenario over several databases.
+pub(super) async fn data_node_killed(trial: &Trial) -> Result<Box<dyn HaTarget>, ScenarioError> {
+    Ok(Box::new(Points::of(trial, Case::Killed).await?))
+}

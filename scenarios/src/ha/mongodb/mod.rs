@@ -13,6 +13,7 @@ mod target;
 mod values;
 
 use self::scenarios::{arbiter, majority, primary, secondary};
+pub(super) use self::target::primary_killed;
 use crate::Scenario;
 
 /// The scenarios of this module.

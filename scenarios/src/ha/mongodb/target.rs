@@ -60,11 +60,19 @@ pub(super) async fn strike(trial: &Trial, case: Case, course: Course) -> Result<
 
 /// Strikes a set.
 pub(super) async fn strike_set(trial: &Trial, set: Arc<ReplicaSet>, case: Case, course: Course) -> Result<(), ScenarioError> {
-    let target = Replicated { set, case, sabotage: trial.sabotage.map(|sabotage| sabotage.id), chosen: Mutex::default() };
-    outage(trial, &target, course).await
+    outage(trial, &Replicated::of(trial, set, case), course).await
+}
+
+/// The trial's set, whose primary will be killed: for a scenario over several databases.
+pub async fn primary_killed(trial: &Trial) -> Result<Box<dyn HaTarget>, ScenarioError> {
+    Ok(Box::new(Replicated::of(trial, replica_set(trial).await?, Case::PrimaryKilled)))
 }
 
 impl Replicated {
+    fn of(trial: &Trial, set: Arc<ReplicaSet>, case: Case) -> Self {
+        Self { set, case, sabotage: trial.sabotage.map(|sabotage| sabotage.id), chosen: Mutex::default() }
+    }
+
     fn demand(&self) -> Demand {
         Demand::under(self.sabotage)
     }

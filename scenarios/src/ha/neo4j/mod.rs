@@ -11,7 +11,14 @@ mod loads;
 mod routing;
 mod target;
 
-use crate::Scenario;
+use self::{case::Case, target::Target};
+use super::HaTarget;
+use crate::{Scenario, ScenarioError, Trial};
+
+/// The trial's cluster, whose leader will be killed: for a scenario over several databases.
+pub(super) async fn leader_killed(trial: &Trial) -> Result<Box<dyn HaTarget>, ScenarioError> {
+    Ok(Box::new(Target::of(trial, Case::LeaderKilled).await?))
+}
 
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[

@@ -24,3 +24,4 @@ mod target;
 mod transactions;
 
 pub use scenarios::SCENARIOS;
+pub(super) use target::primary_killed;

@@ -90,15 +90,24 @@ impl Plan {
 
     /// Carries it out.
     pub async fn carry_out(self, trial: &Trial) -> Result<(), ScenarioError> {
-        let cluster = cluster_of(trial).await?;
-        let defects = Defects::new(Arc::clone(&cluster));
-        let target = PostgresHa { cluster, plan: self, defects, rewound: Mutex::default() };
+        let target = self.target(trial).await?;
         let outcome = outage(trial, &target, self.course).await;
         if self.settings.is_some() {
             settings::restore(&target.cluster).await?;
         }
         outcome
     }
+
+    async fn target(self, trial: &Trial) -> Result<PostgresHa, ScenarioError> {
+        let cluster = cluster_of(trial).await?;
+        let defects = Defects::new(Arc::clone(&cluster));
+        Ok(PostgresHa { cluster, plan: self, defects, rewound: Mutex::default() })
+    }
+}
+
+/// The trial's cluster, whose primary will be killed: for a scenario over several databases.
+pub async fn primary_killed(trial: &Trial) -> Result<Box<dyn HaTarget>, ScenarioError> {
+    Ok(Box::new(Plan::of(Case::PrimaryKilled, Course::returns()).target(trial).await?))
 }
 
 /// Waits until every node has its role.

@@ -11,3 +11,4 @@ mod scenarios;
 mod sentinel;
 
 pub use scenarios::SCENARIOS;
+pub(super) use sentinel::{forget_inserts, replica_killed};

@@ -8,3 +8,4 @@ mod target;
 
 use case::Case;
 use target::run;
+pub use target::{forget_inserts, replica_killed};

@@ -56,6 +56,17 @@ pub async fn run(trial: &Trial, case: Case) -> Result<(), ScenarioError> {
     outcome
 }
 
+/// The trial's set, a replica of which will be killed: for a scenario over several databases.
+pub async fn replica_killed(trial: &Trial) -> Result<Box<dyn HaTarget + '_>, ScenarioError> {
+    Ok(Box::new(Target::of(trial, Case::ReplicaLost).await?))
+}
+
+/// Removes what clients inserted.
+pub async fn forget_inserts(trial: &Trial) -> Result<(), ScenarioError> {
+    let mut master = Target::of(trial, Case::ReplicaLost).await?.master().await?;
+    ask::<()>(&mut master, &["DEL", LIST]).await.map_err(|error| ScenarioError::client("remove the inserts", error))
+}
+
 struct Target<'a> {
     trial: &'a Trial,
     case: Case,
