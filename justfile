@@ -27,6 +27,11 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck
 
+# Licences, bans and sources of dependencies: deny [advisories] (those need RustSec's database, a git repository)
+[no-exit-message]
+deny *WHICH="licenses bans sources":
+    cargo deny check {{WHICH}}
+
 # Benchmarks of the harness itself
 bench *ARGS:
     cargo bench --workspace "$@"

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod fault;
 pub mod history;
 pub mod measure;
+pub mod network;
 pub mod patience;
 pub mod platform;
 pub mod security;

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use crate::{
     database::{Cluster, influxdb::InfluxdbPart, mongodb::MongodbPart, neo4j::Neo4jPart, postgres::PostgresPart, redis::RedisPart},
     engine::{Engine, EngineError},
+    network::{NetworkError, Policy, Zones},
     security::TlsProber,
     service::openbao::OpenbaoPart,
     topology::{Ground, GroundError, Member, NodeHealth, Profile},
@@ -82,6 +83,7 @@ pub struct Platform {
     /// OpenBao.
     pub openbao: OpenbaoPart,
     prober: RwLock<Option<TlsProber>>,
+    zones: Mutex<Option<Arc<Zones>>>,
 }
 
 impl std::fmt::Debug for Platform {
@@ -144,6 +146,20 @@ impl Platform {
         let started = ground.prober().await?;
         *prober = Some(started.clone());
         Ok(started)
+    }
+
+    /// The run's zones with a seat in each, laid when first asked for.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when a network, the router or a seat does not start.
+    pub async fn zones(&self, ground: &Ground, policy: &Policy) -> Result<Arc<Zones>, NetworkError> {
+        let mut zones = self.zones.lock().await;
+        if let Some(zones) = &*zones {
+            return Ok(Arc::clone(zones));
+        }
+        let laid = Arc::new(Zones::lay(ground, policy).await?);
+        *zones = Some(Arc::clone(&laid));
+        Ok(laid)
     }
 
     /// Every cluster that is there.

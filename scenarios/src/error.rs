@@ -1,7 +1,8 @@
 //! Why a scenario could not be carried out. None of these is a verdict on the platform.
 
 use dora_harness::{
-    engine::EngineError, fault::FaultError, history::HistoryError, patience::DeadlineError, security::TlsError, topology::GroundError,
+    engine::EngineError, fault::FaultError, history::HistoryError, network::NetworkError, patience::DeadlineError, security::TlsError,
+    topology::GroundError,
 };
 
 /// A scenario could not be carried out to its end; its verdict is `inconclusive`.
@@ -25,6 +26,9 @@ pub enum ScenarioError {
     /// TLS material.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Zones and their rules.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A file of the project.
     #[error(transparent)]
     Asset(#[from] dora_fixtures::assets::AssetError),

@@ -4,12 +4,23 @@ use crate::{Scenario, backup, ha, performance, security};
 
 /// Every scenario, in the order in which they run on one cluster.
 pub fn all() -> Vec<&'static Scenario> {
-    let groups: [&'static [Scenario]; 21] = [
+    let groups: &[&'static [Scenario]] = &[
         security::postgres::SCENARIOS,
         security::neo4j::SCENARIOS,
         security::mongodb::SCENARIOS,
         security::influxdb::SCENARIOS,
         security::redis::SCENARIOS,
+        security::zones::SCENARIOS,
+        security::transit::postgres::SCENARIOS,
+        security::transit::neo4j::SCENARIOS,
+        security::transit::mongodb::SCENARIOS,
+        security::transit::influxdb::SCENARIOS,
+        security::transit::redis::SCENARIOS,
+        security::identity::postgres::SCENARIOS,
+        security::identity::mongodb::SCENARIOS,
+        security::identity::influxdb::SCENARIOS,
+        security::identity::neo4j::SCENARIOS,
+        security::identity::redis::SCENARIOS,
         performance::postgres::SCENARIOS,
         performance::neo4j::SCENARIOS,
         performance::mongodb::SCENARIOS,
@@ -27,7 +38,7 @@ pub fn all() -> Vec<&'static Scenario> {
         backup::influxdb::SCENARIOS,
         backup::redis::SCENARIOS,
     ];
-    groups.into_iter().flatten().collect()
+    groups.iter().copied().flatten().collect()
 }
 
 /// A filter that selects nothing.

@@ -12,6 +12,7 @@ use dora_harness::{
     fault::FaultRecord,
     history::{Operation, Recorder},
     measure::{Sample, buckets},
+    network::Policy,
     platform::Platform,
     topology::{Ground, Node},
 };
@@ -29,6 +30,8 @@ pub struct Setting {
     pub ground: Ground,
     /// What is started.
     pub platform: Arc<Platform>,
+    /// Who may reach what.
+    pub policy: Arc<Policy>,
     /// The domain data.
     pub dataset: Arc<Dataset>,
     /// The bundle's folder for histories.
@@ -87,6 +90,11 @@ impl Trial {
     /// What is started.
     pub fn platform(&self) -> &Platform {
         &self.setting.platform
+    }
+
+    /// Who may reach what.
+    pub fn policy(&self) -> &Policy {
+        &self.setting.policy
     }
 
     /// The domain data.

@@ -21,6 +21,7 @@ use dora_harness::{
         reaper::{Reaper, become_reaper_if_asked},
     },
     fault::become_delay_if_asked,
+    network::{Policy, seat::become_seat_if_asked},
     security::install_provider,
     topology::Profile,
 };
@@ -62,6 +63,7 @@ struct Open {
 fn main() -> ExitCode {
     become_reaper_if_asked();
     become_delay_if_asked();
+    become_seat_if_asked();
     install_provider();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
@@ -182,6 +184,7 @@ impl Lab {
             profile: Profile::Production,
             members: self.members.clone(),
             replacements: std::collections::BTreeMap::default(),
+            policy: Arc::new(Policy::standard().map_err(|error| error.to_string())?),
             histories,
             seed: 1,
             jobs: 8,

@@ -57,6 +57,8 @@ pub(crate) struct HolderSpec<'a> {
     pub hosts: Vec<String>,
     /// Volumes (name, path) that it keeps mounted while the node's own container is down.
     pub volumes: Vec<(String, String)>,
+    /// Whether it leads packets from one of its legs to another.
+    pub forwards: bool,
 }
 
 /// The container in which a node's software runs, inside its holder's namespaces.
@@ -98,6 +100,7 @@ impl Engine {
                 // The holder owns the firewall, so partitions outlive a restart of the database.
                 cap_drop: Some(vec!["ALL".into()]),
                 cap_add: Some(vec!["NET_ADMIN".into(), "NET_RAW".into()]),
+                sysctls: spec.forwards.then(|| [("net.ipv4.ip_forward".to_owned(), "1".to_owned())].into()),
                 init: Some(true),
                 memory: Some(64 << 20),
                 ..HostConfig::default()

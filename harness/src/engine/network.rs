@@ -1,11 +1,14 @@
 //! A run's own bridge, with a subnet that collides with nobody's.
 
 use std::{
+    collections::HashMap,
     net::Ipv4Addr,
     sync::atomic::{AtomicU8, Ordering},
 };
 
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{
+    EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest,
+};
 use rand::RngExt as _;
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
@@ -52,6 +55,26 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoSubnet`], or the engine's refusal.
     pub async fn create_network(&self, run: &RunId, kind: RunKind, zone: &str) -> Result<RunNetwork, EngineError> {
+        self.create_bridge(run, kind, zone, HashMap::new()).await
+    }
+
+    /// As [`Engine::create_network`], for a network from which a router leads to others. The engine must not put its own address in place of
+    /// a sender's there: whom a packet comes from is what the nodes' rules go by.
+    ///
+    /// # Errors
+    /// As [`Engine::create_network`].
+    pub(crate) async fn create_routed_network(&self, run: &RunId, kind: RunKind, zone: &str) -> Result<RunNetwork, EngineError> {
+        let options = [("com.docker.network.bridge.enable_ip_masquerade".to_owned(), "false".to_owned())];
+        self.create_bridge(run, kind, zone, options.into()).await
+    }
+
+    async fn create_bridge(
+        &self,
+        run: &RunId,
+        kind: RunKind,
+        zone: &str,
+        options: HashMap<String, String>,
+    ) -> Result<RunNetwork, EngineError> {
         for _ in 0..SUBNET_TRIES {
             let prefix = {
                 let mut random = rand::rng();
@@ -62,6 +85,7 @@ impl Engine {
                 name: network.name.clone(),
                 driver: Some("bridge".into()),
                 labels: Some(labels::of(run, kind, zone)),
+                options: Some(options.clone()),
                 ipam: Some(Ipam {
                     config: Some(vec![IpamConfig { subnet: Some(network.subnet()), ..IpamConfig::default() }]),
                     ..Ipam::default()
@@ -75,6 +99,17 @@ impl Engine {
             }
         }
         Err(EngineError::NoSubnet { tried: SUBNET_TRIES })
+    }
+
+    /// Gives a container a further leg, in another network.
+    pub(crate) async fn join_network(&self, network: &RunNetwork, container: &str, address: Ipv4Addr) -> Result<(), EngineError> {
+        let ipam_config = Some(EndpointIpamConfig { ipv4_address: Some(address.to_string()), ..EndpointIpamConfig::default() });
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(EndpointSettings { ipam_config, ..EndpointSettings::default() }),
+        };
+        let what = || format!("connect {container} to network {}", network.name);
+        self.docker.connect_network(&network.name, request).await.map_err(|e| EngineError::request(what(), e))
     }
 
     /// Makes a volume of the run and returns its name. With `bytes_max` it is a file system of that size in memory, which lives as long as a

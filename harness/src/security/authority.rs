@@ -90,7 +90,29 @@ impl Authority {
         self.issue(name, "clients", &[], vec![ExtendedKeyUsagePurpose::ClientAuth])
     }
 
+    /// As [`Authority::issue_node`], with a validity that ended a day ago: what nobody may accept.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn issue_expired_node(&self, name: &str, address: Ipv4Addr) -> Result<Identity, AuthorityError> {
+        let names = [name.to_owned(), "localhost".to_owned(), address.to_string(), "127.0.0.1".to_owned()];
+        let now = OffsetDateTime::now_utc();
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue_within(name, "nodes", &names, usages, (now - VALID, now - Duration::days(1)))
+    }
+
     fn issue(&self, name: &str, unit: &str, names: &[String], usages: Vec<ExtendedKeyUsagePurpose>) -> Result<Identity, AuthorityError> {
+        self.issue_within(name, unit, names, usages, validity())
+    }
+
+    fn issue_within(
+        &self,
+        name: &str,
+        unit: &str,
+        names: &[String],
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        validity: (OffsetDateTime, OffsetDateTime),
+    ) -> Result<Identity, AuthorityError> {
         let fail = |source| AuthorityError { subject: name.to_owned(), source };
         let mut params = CertificateParams::new(Vec::<String>::new()).map_err(fail)?;
         params.distinguished_name = distinguished_name(name, unit);
@@ -103,7 +125,7 @@ impl Authority {
         params.extended_key_usages = usages;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = validity();
+        (params.not_before, params.not_after) = validity;
         let key = KeyPair::generate().map_err(fail)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(fail)?.pem();
         Ok(Identity { certificate, key: key.serialize_pem() })

@@ -4,7 +4,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{engine::EngineError, topology::Node};
 
@@ -42,7 +42,7 @@ impl TlsVersion {
         }
     }
 
-    const fn flag(self) -> &'static str {
+    pub(super) const fn flag(self) -> &'static str {
         match self {
             Self::V1_3 => "-tls1_3",
             Self::V1_2 => "-tls1_2",
@@ -53,9 +53,11 @@ impl TlsVersion {
 }
 
 /// What a protocol says in plaintext before its TLS handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StartTls {
     /// Nothing: the handshake comes first.
+    #[default]
     None,
     /// PostgreSQL's `SSLRequest`.
     Postgres,
@@ -93,6 +95,15 @@ impl TlsProber {
         Self { pod }
     }
 
+    /// From where it probes.
+    pub fn address(&self) -> Ipv4Addr {
+        self.pod.address()
+    }
+
+    pub(super) fn pod(&self) -> &Node {
+        &self.pod
+    }
+
     /// One handshake with exactly one protocol version on offer.
     ///
     /// # Errors
@@ -109,19 +120,33 @@ impl TlsProber {
     }
 }
 
-/// Sorts the words of `openssl s_client -brief`.
-fn read_answer(text: &str) -> Handshake {
-    if let Some(protocol) = text.lines().find_map(|line| line.trim().strip_prefix("Protocol version: ")) {
-        let cipher = text.lines().find_map(|line| line.trim().strip_prefix("Ciphersuite: ")).unwrap_or("unknown cipher");
-        return Handshake::Accepted { protocol: format!("{protocol}, {cipher}") };
-    }
-    let reason = text
-        .lines()
-        .map(str::trim)
-        .find(|line| line.contains("error:") || line.contains("onnect") || line.contains("SSL"))
-        .map_or_else(|| "the server closed the connection".to_owned(), short_reason);
+/// Sorts the words of `openssl s_client -brief`. In TLS 1.3 the server may refuse after the client's side of the handshake is done: then an
+/// alert follows the line with the version.
+pub(super) fn read_answer(text: &str) -> Handshake {
     let nobody = ["Connection refused", "No route to host", "Connection timed out", "Network is unreachable", "no protocols available"];
-    if nobody.iter().any(|words| text.contains(words)) { Handshake::Unreachable { reason } } else { Handshake::Refused { reason } }
+    let reason = reason(text);
+    let version = text.lines().find_map(|line| line.trim().strip_prefix("Protocol version: "));
+    match (version, reason) {
+        (Some(protocol), None) => {
+            let cipher = text.lines().find_map(|line| line.trim().strip_prefix("Ciphersuite: ")).unwrap_or("unknown cipher");
+            Handshake::Accepted { protocol: format!("{protocol}, {cipher}") }
+        }
+        (None, reason) if nobody.iter().any(|words| text.contains(words)) => {
+            Handshake::Unreachable { reason: reason.unwrap_or_else(|| "nobody is there".to_owned()) }
+        }
+        (_, reason) => Handshake::Refused { reason: reason.unwrap_or_else(|| "the server closed the connection".to_owned()) },
+    }
+}
+
+/// Why it failed: what the client did not like about the certificate, or else the first error.
+fn reason(text: &str) -> Option<String> {
+    let lines = || text.lines().map(str::trim);
+    let disliked = lines().find_map(|line| line.strip_prefix("verify error:num=")).map(|line| line.split(':').skip(1).collect::<String>());
+    let error = || lines().find(|line| line.contains(":error:")).map(short_reason);
+    let other = || lines().find(|line| line.starts_with("connect:") || line.contains("errno=")).map(ToOwned::to_owned);
+    // A client that does not verify names what it dislikes and goes on.
+    let verifies = text.contains("certificate verify failed");
+    disliked.filter(|_| verifies).or_else(error).or_else(other)
 }
 
 /// `40D7…:error:0A00042E:SSL routines:…:tlsv1 alert protocol version:../ssl/…:` → `tlsv1 alert protocol version`.
@@ -148,6 +173,20 @@ mod tests {
     fn an_alert_is_a_refusal() {
         let text = "40F7A2:error:0A00042E:SSL routines:ssl3_read_bytes:tlsv1 alert protocol version:../ssl/record/rec_layer_s3.c:916:SSL alert number 70";
         assert_eq!(read_answer(text), Handshake::Refused { reason: "tlsv1 alert protocol version".into() });
+    }
+
+    #[test]
+    fn a_refusal_after_the_handshake_is_one() {
+        let text = "Protocol version: TLSv1.3\nCiphersuite: TLS_AES_256_GCM_SHA384\n40F7A2:error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:../ssl/record/rec_layer_s3.c:916:SSL alert number 116";
+        assert_eq!(read_answer(text), Handshake::Refused { reason: "tlsv13 alert certificate required".into() });
+    }
+
+    #[test]
+    fn what_the_client_dislikes_is_the_reason_when_it_verifies() {
+        let text = "Connecting to 198.18.0.9\nverify error:num=62:hostname mismatch\n4037:error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/x.c:1889:";
+        assert_eq!(read_answer(text), Handshake::Refused { reason: "hostname mismatch".into() });
+        let goes_on = "verify error:num=20:unable to get local issuer certificate\nProtocol version: TLSv1.3\nCiphersuite: X";
+        assert_eq!(read_answer(goes_on), Handshake::Accepted { protocol: "TLSv1.3, X".into() });
     }
 
     #[test]

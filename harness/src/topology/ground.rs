@@ -175,6 +175,16 @@ impl Ground {
         &self.inner.options.images
     }
 
+    /// The bridge on which all nodes are.
+    pub(crate) fn network(&self) -> &RunNetwork {
+        &self.inner.network
+    }
+
+    /// Who ends the run.
+    pub(crate) fn kind(&self) -> RunKind {
+        self.inner.options.kind
+    }
+
     /// The run's authority.
     pub fn authority(&self) -> &Authority {
         &self.inner.authority
@@ -239,7 +249,7 @@ impl Ground {
         let data = (engine.create_volume(run, kind, &name, "data", equipment.data_bytes_max).await?, "/dora/data".to_owned());
         // A file system in memory would end with the database's container: the holder keeps it.
         let kept = if equipment.data_bytes_max.is_some() { vec![data.clone()] } else { Vec::new() };
-        let holder = self.holder(&spec.seat, &spec.hosts, kept).await?;
+        let holder = self.holder(&shared.network, &spec.seat, &spec.hosts, kept, false).await?;
         let mut volumes = vec![data];
         for (purpose, path) in &spec.volumes {
             volumes.push((engine.create_volume(run, kind, &name, purpose, None).await?, path.clone()));
@@ -302,8 +312,24 @@ impl Ground {
     /// # Errors
     /// [`GroundError`].
     pub async fn bare_pod(&self, name: &str) -> Result<Node, GroundError> {
-        let seat = self.seats(&[name.to_owned()])?.remove(0);
-        let holder = self.holder(&seat, &[], Vec::new()).await?;
+        self.pod_on(&self.inner.network, name, Vec::new(), false).await
+    }
+
+    /// Starts a pod without a database on one of the run's networks, with volumes (name, path); one that `forwards` leads packets from one
+    /// of its legs to another.
+    ///
+    /// # Errors
+    /// [`GroundError`].
+    pub(crate) async fn pod_on(
+        &self,
+        network: &RunNetwork,
+        name: &str,
+        volumes: Vec<(String, String)>,
+        forwards: bool,
+    ) -> Result<Node, GroundError> {
+        let seat = Seat { name: name.to_owned(), address: network.next_address()? };
+        let kept = volumes.iter().map(|(volume, _)| volume.clone()).collect();
+        let holder = self.holder(network, &seat, &[], volumes, forwards).await?;
         let base = self.inner.options.images.get("base")?;
         let record = NodeRecord {
             name: seat.name,
@@ -316,12 +342,19 @@ impl Ground {
             container: String::new(),
             user: "root".into(),
             memory_bytes: 64 << 20,
-            volumes: Vec::new(),
+            volumes: kept,
         };
         Ok(Node::attach(&self.inner.engine, record))
     }
 
-    async fn holder(&self, seat: &Seat, hosts: &[(String, Ipv4Addr)], volumes: Vec<(String, String)>) -> Result<String, GroundError> {
+    async fn holder(
+        &self,
+        network: &RunNetwork,
+        seat: &Seat,
+        hosts: &[(String, Ipv4Addr)],
+        volumes: Vec<(String, String)>,
+        forwards: bool,
+    ) -> Result<String, GroundError> {
         let shared = &self.inner;
         let image = &shared.options.images.get("base")?.reference;
         let spec = HolderSpec {
@@ -329,10 +362,11 @@ impl Ground {
             kind: shared.options.kind,
             node: &seat.name,
             image,
-            network: &shared.network.name,
+            network: &network.name,
             address: seat.address,
             hosts: hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect(),
             volumes,
+            forwards,
         };
         Ok(shared.boot.phase(&seat.name, "pod", None, shared.engine.start_holder(spec)).await?)
     }

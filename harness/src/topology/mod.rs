@@ -5,9 +5,11 @@ mod equipment;
 mod ground;
 mod node;
 mod profile;
+mod wiring;
 
 pub use boot::{BootLog, BootSpan};
 pub use equipment::{CLOCK, DISK, Equipment};
 pub use ground::{Exception, Ground, GroundError, GroundOptions, PodSpec, Seat};
 pub use node::{Node, NodeHealth, NodeRecord};
 pub use profile::{Member, Profile, UnknownName};
+pub use wiring::{CLIENT, ClientCertificate, Link, Listening, Reach, Wiring};

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::engine::{ContainerState, Engine, EngineError, ExecOutput, MemoryUse, Process};
+use crate::engine::{ContainerState, Engine, EngineError, ExecOutput, MemoryUse, Process, RunNetwork};
 
 /// A pod with a database (or a service) in it. Clones are handles of the same node.
 #[derive(Debug, Clone)]
@@ -98,6 +98,14 @@ impl Node {
     pub fn gateway(&self) -> Ipv4Addr {
         let [a, b, c, _] = self.inner.address.octets();
         Ipv4Addr::new(a, b, c, 1)
+    }
+
+    /// Gives the pod a further leg, in another of the run's networks.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub(crate) async fn join(&self, network: &RunNetwork, address: Ipv4Addr) -> Result<(), EngineError> {
+        self.engine.join_network(network, &self.inner.holder, address).await
     }
 
     /// Its memory limit in bytes.
@@ -279,6 +287,15 @@ impl Node {
     /// Any [`EngineError`] of the request.
     pub async fn get_files(&self, path: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         let archive = self.get_archive(path).await?;
+        crate::engine::unpack(self.name(), &archive)
+    }
+
+    /// As [`Node::get_files`], from the pod's holder.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn get_files_in_pod(&self, path: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let archive = self.engine.download(self.name(), &self.inner.holder, path).await?;
         crate::engine::unpack(self.name(), &archive)
     }
 

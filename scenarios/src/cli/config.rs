@@ -1,8 +1,11 @@
 //! The configuration file `dora.toml`.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use dora_harness::topology::Profile;
+use dora_harness::{network::Policy, topology::Profile};
 use serde::Deserialize;
 
 use super::{PlatformArgs, error::CliError};
@@ -20,6 +23,8 @@ pub struct Config {
     pub jobs: Option<u16>,
     /// Seconds of sustained operation on the survivors of a fault.
     pub sustain_s: Option<u64>,
+    /// The user's own policy of the zones.
+    policy: Option<PathBuf>,
     /// The user's own images, by name in the catalogue.
     #[serde(default)]
     images: BTreeMap<String, String>,
@@ -57,6 +62,14 @@ impl Config {
             (None, Some(name)) => Ok(name.parse()?),
             (None, None) => Ok(Profile::Production),
         }
+    }
+
+    /// The policy of the zones: from the command line's file, the configuration's, or the one that is built in.
+    pub fn policy(&self, file: Option<&Path>) -> Result<Policy, CliError> {
+        Ok(match file.or(self.policy.as_deref()) {
+            Some(file) => Policy::read(file)?,
+            None => Policy::standard()?,
+        })
     }
 
     /// The user's own images: the file's, overridden by the command line's.

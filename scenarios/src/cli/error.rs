@@ -6,6 +6,7 @@ use dora_harness::{
     engine::EngineError,
     fault::FaultError,
     history::ReadError,
+    network::PolicyFileError,
     topology::{GroundError, UnknownName},
 };
 use dora_reports::BundleError;
@@ -31,6 +32,9 @@ pub enum CliError {
         /// What is wrong, with the line.
         reason: String,
     },
+    /// The policy of the zones.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -66,6 +70,7 @@ impl CliError {
             | Self::Unknown(_)
             | Self::Usage(_)
             | Self::Config { .. }
+            | Self::Policy(_)
             | Self::History(_)
             | Self::Engine(EngineError::UnknownImage { .. }) => 2,
             Self::Engine(_) | Self::Ground(_) | Self::Fault(_) | Self::Bundle(_) | Self::File { .. } => 3,

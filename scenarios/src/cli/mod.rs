@@ -8,6 +8,7 @@ mod error;
 mod fault;
 mod images;
 mod platform;
+mod policy;
 mod progress;
 mod prove;
 mod report;
@@ -69,6 +70,11 @@ enum Command {
     },
     /// List the images: versions, licences, what each can do
     Images(ImagesArgs),
+    /// Check the policy of the zones, or put it in other words
+    Policy {
+        #[command(subcommand)]
+        command: policy::PolicyCommand,
+    },
     /// Decide a recorded history, ours or Jepsen's
     #[command(after_help = CHECK_AFTER)]
     Check(CheckArgs),
@@ -99,6 +105,9 @@ struct RunOptions {
     /// How long sustained operation on the survivors of a fault is shown (default: 60)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     sustain: Option<u64>,
+    /// Who may reach what over the network (default: the built-in policy; see `dora policy`)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<std::path::PathBuf>,
     /// Seed of the domain data
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -212,6 +221,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Fault { command } => fault::fault(command).await,
         Command::Sweep { all } => platform::sweep(all).await,
         Command::Images(args) => images::images(args, &config).await,
+        Command::Policy { command } => policy::policy(&command, &config),
         Command::Check(args) => check::check(&args),
         Command::Report { command } => report::report(&command),
     }

@@ -52,6 +52,8 @@ pub struct Request<'a> {
 /// Carries a run out and prints its summary. The exit code is `judge`'s word on the bundle, unless the run itself failed.
 pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> ExitCode) -> Result<ExitCode, CliError> {
     let Request { jobs, purpose, mut members, keep, options: chosen } = request;
+    // Before anything is started: a policy that is none must leave nothing behind.
+    let policy = Arc::new(config.policy(chosen.policy.as_deref())?);
     let engine = Engine::connect().await?;
     let info = engine.info().await?;
     let run = RunId::generate();
@@ -69,6 +71,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         profile: config.profile(&chosen.platform)?,
         members,
         replacements: config.replacements(&chosen.platform),
+        policy,
         histories,
         seed: chosen.seed,
         jobs: usize::from(chosen.jobs.or(config.jobs).unwrap_or(8)),

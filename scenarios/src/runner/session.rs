@@ -16,6 +16,7 @@ use dora_fixtures::{
 };
 use dora_harness::{
     engine::{BuildProgress, Engine, EngineError, RunId, RunKind, reaper::Reaper},
+    network::Policy,
     patience::{stretched, within},
     platform::{Platform, all_healthy},
     topology::{Ground, GroundError, GroundOptions, Member, Profile},
@@ -61,6 +62,8 @@ pub struct SessionOptions {
     pub members: Vec<Member>,
     /// The user's own images, by name in the catalogue.
     pub replacements: BTreeMap<String, String>,
+    /// Who may reach what.
+    pub policy: Arc<Policy>,
     /// Where histories go.
     pub histories: PathBuf,
     /// What all random choices of the dataset come from.
@@ -133,7 +136,15 @@ impl Session {
         let dataset = Arc::new(Dataset::generate(Seed(options.seed), Size::Small));
         let peak_memory = Arc::new(AtomicU64::new(0));
         let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
-        let setting = Setting { ground, platform, dataset, histories: options.histories.clone(), origin, sustain: options.sustain };
+        let setting = Setting {
+            ground,
+            platform,
+            policy: Arc::clone(&options.policy),
+            dataset,
+            histories: options.histories.clone(),
+            origin,
+            sustain: options.sustain,
+        };
         let lanes = Member::ALL.into_iter().map(|member| (member, AsyncMutex::new(()))).collect();
         Ok(Self {
             setting,

@@ -49,11 +49,19 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
+    client_port(trial, &*client_ports(trial).await?).await
+}
+
+/// The client ports, for scenarios beside this one.
+///
+/// # Errors
+/// [`ScenarioError::Missing`].
+pub(super) async fn client_ports(trial: &Trial) -> Result<Box<dyn TlsTarget>, ScenarioError> {
     let deployments = trial.platform().influxdb.deployments().await;
     if deployments.is_empty() {
         return Err(ScenarioError::Missing("no InfluxDB was started".into()));
     }
-    client_port(trial, &Ports { deployments }).await
+    Ok(Box::new(Ports { deployments }))
 }
 
 struct Ports {

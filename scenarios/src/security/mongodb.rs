@@ -48,17 +48,21 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     needs_high_availability: false,
     deadline: Duration::from_secs(120),
     sabotages: &[Sabotage { id: OLD_TLS_ID, what: "one member accepts TLS 1.2", expects: "old-tls-accepted" }],
-    run: |trial| {
-        Box::pin(async move {
-            let platform = &trial.platform().mongodb;
-            let sets: Vec<_> = [platform.replica_set.get().await, platform.arbitrated.get().await].into_iter().flatten().collect();
-            if sets.is_empty() {
-                return Err(ScenarioError::Missing("no replica set is there".into()));
-            }
-            client_port(trial, &ClientPorts { sets }).await
-        })
-    },
+    run: |trial| Box::pin(async move { client_port(trial, &*client_ports(trial).await?).await }),
 }];
+
+/// The client ports, for scenarios beside this one.
+///
+/// # Errors
+/// [`ScenarioError::Missing`].
+pub(super) async fn client_ports(trial: &Trial) -> Result<Box<dyn TlsTarget>, ScenarioError> {
+    let platform = &trial.platform().mongodb;
+    let sets: Vec<_> = [platform.replica_set.get().await, platform.arbitrated.get().await].into_iter().flatten().collect();
+    if sets.is_empty() {
+        return Err(ScenarioError::Missing("no replica set is there".into()));
+    }
+    Ok(Box::new(ClientPorts { sets }))
+}
 
 struct ClientPorts {
     sets: Vec<Arc<ReplicaSet>>,
@@ -83,7 +87,11 @@ impl ClientPorts {
     }
 }
 
-async fn reconfigure(set: &ReplicaSet, node: &Node, from: &str, to: &str) -> Result<(), ScenarioError> {
+/// Replaces a text in a member's configuration and restarts it; the set is healthy when this returns.
+///
+/// # Errors
+/// [`ScenarioError`].
+pub(crate) async fn reconfigure(set: &ReplicaSet, node: &Node, from: &str, to: &str) -> Result<(), ScenarioError> {
     node.edit_file(CONFIG, from, to).await?;
     // An orderly stop first waits 15 s for clients to leave; the journal makes a kill as good.
     node.kill().await?;

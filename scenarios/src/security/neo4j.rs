@@ -47,6 +47,14 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     run: |trial| Box::pin(async move { client_port(trial, &Target::of(trial.platform()).await?).await }),
 }];
 
+/// The client ports, for scenarios beside this one.
+///
+/// # Errors
+/// [`ScenarioError::Missing`].
+pub(super) async fn client_ports(trial: &crate::Trial) -> Result<Box<dyn TlsTarget>, ScenarioError> {
+    Ok(Box::new(Target::of(trial.platform()).await?))
+}
+
 struct Target {
     cluster: Option<Arc<CausalCluster>>,
     community: Option<Arc<CommunityServer>>,

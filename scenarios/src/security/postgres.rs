@@ -37,14 +37,18 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     needs_high_availability: false,
     deadline: Duration::from_mins(2),
     sabotages: &[Sabotage { id: OLD_TLS, what: "the last PostgreSQL server accepts TLS 1.2", expects: "old-tls-accepted" }],
-    run: |trial| {
-        Box::pin(async move {
-            let missing = || ScenarioError::Missing("there is no PostgreSQL cluster".to_owned());
-            let cluster = trial.platform().postgres.cluster().await.ok_or_else(missing)?;
-            driver::client_port(trial, &PostgresTls { cluster }).await
-        })
-    },
+    run: |trial| Box::pin(async move { driver::client_port(trial, &*client_ports(trial).await?).await }),
 }];
+
+/// The client ports, for scenarios beside this one.
+///
+/// # Errors
+/// [`ScenarioError::Missing`].
+pub(super) async fn client_ports(trial: &crate::Trial) -> Result<Box<dyn TlsTarget>, ScenarioError> {
+    let missing = || ScenarioError::Missing("there is no PostgreSQL cluster".to_owned());
+    let cluster = trial.platform().postgres.cluster().await.ok_or_else(missing)?;
+    Ok(Box::new(PostgresTls { cluster }))
+}
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const STATEMENT_LIMIT: Duration = Duration::from_secs(10);

@@ -39,6 +39,14 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     run: |trial| Box::pin(async move { client_port(trial, &Target::of(trial).await?).await }),
 }];
 
+/// The client ports, for scenarios beside this one.
+///
+/// # Errors
+/// [`ScenarioError::Missing`].
+pub(super) async fn client_ports(trial: &Trial) -> Result<Box<dyn TlsTarget>, ScenarioError> {
+    Ok(Box::new(Target::of(trial).await?))
+}
+
 struct Target {
     replicated: Arc<Replicated>,
     sharded: Option<Arc<Sharded>>,

@@ -71,7 +71,9 @@ impl Part for Neo4jPart {
     fn images(&self, profile: Profile) -> Vec<&'static str> {
         let cluster = replicas(profile).map(|_| pods::CLUSTER_IMAGE);
         let community = has_community(profile).then_some(pods::COMMUNITY_IMAGE);
-        cluster.into_iter().chain(community).collect()
+        // A trial of accounts in a directory starts one beside the cluster.
+        let directory = replicas(profile).map(|_| pods::DIRECTORY_IMAGE);
+        cluster.into_iter().chain(community).chain(directory).collect()
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {

@@ -18,6 +18,8 @@ pub const BOLT: u16 = 7687;
 pub const HTTPS: u16 = 7473;
 /// Image of cores and read replicas.
 pub const CLUSTER_IMAGE: &str = "neo4j-cluster";
+/// Image of a directory of accounts.
+pub const DIRECTORY_IMAGE: &str = "openldap";
 /// Image of the single server.
 pub const COMMUNITY_IMAGE: &str = "neo4j-community";
 /// The file that a server takes its configuration from.

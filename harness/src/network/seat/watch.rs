@@ -1,0 +1,196 @@
+//! When a seat last reached a port: by new connections, and by one that stays open.
+//!
+//! An open connection says one byte at a time and looks whether the other kernel acknowledged it, which no program has to do: so the
+//! probe works with every server. The bytes are a TLS handshake that never comes to its end.
+
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::LocalSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::probe::{Answer, answer};
+
+/// Between two new connections to one port. A server pays a process or a thread for each.
+const NEW_EVERY: Duration = Duration::from_millis(100);
+/// A new connection that takes longer is none.
+const NEW_LIMIT: Duration = Duration::from_millis(400);
+/// Between two looks at an open connection.
+const HELD_EVERY: Duration = Duration::from_millis(50);
+/// PostgreSQL's `SSLRequest` (its manual, "Message Formats"), answered with `S`.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// The record of a `ClientHello` (RFC 8446, 5.1 and 4.1.2) that announces 8192 bytes; the rest are zeros.
+const HELLO: [u8; 11] = [22, 3, 1, 0x20, 0, 1, 0, 0x1f, 0xfc, 3, 3];
+
+/// A port that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Which port of whom.
+    pub address: SocketAddr,
+    /// Whether PostgreSQL's request for encryption comes first.
+    pub asks_for_tls: bool,
+}
+
+/// How a port was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SampleKind {
+    /// A new connection was tried.
+    New,
+    /// Something came back over an open connection: an acknowledgement, data, or its end.
+    Held,
+}
+
+/// One look at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Which port of whom.
+    pub address: SocketAddr,
+    /// How.
+    pub kind: SampleKind,
+    /// Microseconds since the epoch. Seats and harness have the same clock where the engine is on the same machine.
+    pub at_us: u64,
+    /// Whether it was reached. An open connection has only samples of being reached.
+    pub reached: bool,
+}
+
+/// Microseconds since the epoch.
+pub(in crate::network) fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_micros() as u64).unwrap_or_default()
+}
+
+type Samples = Rc<RefCell<Vec<Sample>>>;
+
+/// Watches all ports for `time`.
+pub(super) async fn watch(all: Vec<Watched>, time: Duration) -> Vec<Sample> {
+    let until = Instant::now() + time;
+    let samples = Samples::default();
+    let tasks = LocalSet::new();
+    for watched in all {
+        let address = watched.address;
+        tasks.spawn_local(keep_connecting(address, until, Rc::clone(&samples)));
+        tasks.spawn_local(hold(watched, until, Rc::clone(&samples)));
+    }
+    tasks.run_until(sleep_until(until)).await;
+    drop(tasks);
+    samples.take()
+}
+
+fn note(samples: &Samples, address: SocketAddr, kind: SampleKind, reached: bool) {
+    samples.borrow_mut().push(Sample { address, kind, at_us: now_us(), reached });
+}
+
+async fn keep_connecting(address: SocketAddr, until: Instant, samples: Samples) {
+    while Instant::now() < until {
+        let next = Instant::now() + NEW_EVERY;
+        let reached = answer(address, NEW_LIMIT).await == Answer::Answered;
+        note(&samples, address, SampleKind::New, reached);
+        sleep_until(next).await;
+    }
+}
+
+async fn hold(watched: Watched, until: Instant, samples: Samples) {
+    while Instant::now() < until {
+        if let Ok(Some(stream)) = timeout(NEW_LIMIT, open(&watched)).await {
+            keep(stream, watched.address, until, &samples).await;
+        }
+        sleep(HELD_EVERY).await;
+    }
+}
+
+async fn open(watched: &Watched) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(watched.address).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    if watched.asks_for_tls {
+        stream.write_all(&SSL_REQUEST).await.ok()?;
+        stream.read_exact(&mut [0_u8; 1]).await.ok()?;
+    }
+    Some(stream)
+}
+
+/// Until the other end breaks it off.
+async fn keep(mut stream: TcpStream, address: SocketAddr, until: Instant, samples: &Samples) {
+    let Ok(local) = stream.local_addr() else { return };
+    let mut hello = HELLO.into_iter().chain(std::iter::repeat(0));
+    while Instant::now() < until {
+        if unacknowledged(&own_table(), local.port(), address.port()) == Some(0) {
+            note(samples, address, SampleKind::Held, true);
+            let byte = hello.next().unwrap_or_default();
+            if stream.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+        let mut heard = [0_u8; 64];
+        match timeout(HELD_EVERY, stream.read(&mut heard)).await {
+            Err(_elapsed) => {}
+            Ok(read) => {
+                note(samples, address, SampleKind::Held, true);
+                if !matches!(read, Ok(count) if count > 0) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The namespace's own connections.
+fn own_table() -> String {
+    std::fs::read_to_string("/proc/net/tcp").unwrap_or_default()
+}
+
+/// Bytes that the other end has not acknowledged: the upper half of the fifth column of `/proc/net/tcp` (proc(5)).
+fn unacknowledged(table: &str, local_port: u16, remote_port: u16) -> Option<u64> {
+    let (local, remote) = (format!(":{local_port:04X}"), format!(":{remote_port:04X}"));
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, from, to, _, queues, ..] = fields.as_slice() else { return None };
+        if !from.ends_with(&local) || !to.ends_with(&remote) {
+            return None;
+        }
+        u64::from_str_radix(queues.split(':').next()?, 16).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_kernels_word_on_what_is_acknowledged_is_read() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when
+   0: 0A0112C6:D2F0 0B0112C6:18EB 01 00000003:00000000 01:00000014
+   1: 0A0112C6:D2F1 0B0112C6:18EB 01 00000000:00000010 00:00000000";
+        assert_eq!(unacknowledged(table, 0xD2F0, 0x18EB), Some(3));
+        assert_eq!(unacknowledged(table, 0xD2F1, 0x18EB), Some(0));
+        assert_eq!(unacknowledged(table, 0xD2F2, 0x18EB), None);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_reached_by_its_kernel() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = server.local_addr().unwrap();
+        let samples = watch(vec![Watched { address, asks_for_tls: false }], Duration::from_millis(400)).await;
+        let of = |kind: SampleKind| samples.iter().filter(|sample| sample.kind == kind && sample.reached).count();
+        assert!(of(SampleKind::New) >= 2, "{samples:?}");
+        assert!(of(SampleKind::Held) >= 3, "{samples:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_not_reached() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = server.local_addr().unwrap();
+        drop(server);
+        let samples = watch(vec![Watched { address, asks_for_tls: false }], Duration::from_millis(250)).await;
+        assert!(!samples.is_empty() && samples.iter().all(|sample| !sample.reached && sample.kind == SampleKind::New), "{samples:?}");
+    }
+}

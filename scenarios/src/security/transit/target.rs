@@ -1,0 +1,96 @@
+//! What a database has to tell the drivers, and defects that every database can have.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dora_fixtures::assets;
+use dora_harness::{
+    fault::probe::listens,
+    patience::within,
+    topology::{Member, Node},
+};
+
+use crate::{ScenarioError, Trial};
+
+/// A database whose listeners and links are probed.
+#[async_trait]
+pub trait TransitTarget: Send + Sync {
+    /// Which part of the platform it is; its model has this name.
+    fn member(&self) -> Member;
+
+    /// Writes the text with the database's real clients wherever the database copies it to, reads it back there, and removes it.
+    async fn write_canary(&self, text: &str) -> Result<(), ScenarioError>;
+
+    /// Plants a defect.
+    async fn sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError>;
+
+    /// Removes the defect and returns when every node has its role.
+    async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError>;
+}
+
+/// Opening a port inside a node.
+const EXEC_LIMIT: Duration = Duration::from_secs(10);
+
+/// The defect of a port that nobody planned: something listens in the node that is not the database.
+#[derive(Debug)]
+pub struct ExtraPort {
+    node: Node,
+    port: u16,
+}
+
+impl ExtraPort {
+    /// On that node.
+    pub fn new(node: Node, port: u16) -> Self {
+        Self { node, port }
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] when it does not open.
+    pub async fn open(&self) -> Result<(), ScenarioError> {
+        self.switch("open", true).await
+    }
+
+    /// Closes it.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] when it does not close.
+    pub async fn close(&self) -> Result<(), ScenarioError> {
+        self.switch("close", false).await
+    }
+
+    async fn switch(&self, what: &str, expected: bool) -> Result<(), ScenarioError> {
+        let script = assets::text("config/probe/listen.sh")?;
+        let port = self.port.to_string();
+        let output = self.node.exec_in_pod(&["sh", "-c", script, "listen", what, "0.0.0.0", &port], &[], EXEC_LIMIT).await?;
+        if output.code != 0 {
+            return Err(ScenarioError::client(format!("{what} a port"), output.stderr));
+        }
+        within("the port's new state", EXEC_LIMIT, Duration::from_millis(100), || async {
+            match listens(&self.node, self.port).await {
+                Ok(state) if state == expected => Ok(()),
+                Ok(state) => Err(format!("listening: {state}")),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Where a node finds the certificate of its authority.
+pub(super) const AUTHORITY: &str = "/dora/tls/ca.crt";
+
+/// Writes the authorities that a node trusts into one of its files: the run's own and a foreign one (`both`), or only its own. It takes effect
+/// when the node reads the file.
+///
+/// # Errors
+/// [`ScenarioError`].
+pub async fn trust_both(trial: &Trial, node: &Node, file: &str, both: bool) -> Result<(), ScenarioError> {
+    let own = trial.ground().authority().certificate();
+    let text = if both { format!("{own}{}", trial.ground().foreign_authority().certificate()) } else { own.to_owned() };
+    let (folder, name) = file.rsplit_once('/').unwrap_or(("/", file));
+    node.put_files(folder, &[(name, text.as_bytes(), 0o644)]).await?;
+    Ok(())
+}

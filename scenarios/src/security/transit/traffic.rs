@@ -1,0 +1,182 @@
+//! What captures say about the links of the model.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use dora_harness::{
+    security::capture::{Canary, Captured, Framing, Stream, streams},
+    topology::{CLIENT, Link, Node, Reach, Wiring},
+};
+use dora_reports::evidence::{Finding, ProbeCell, ProbeRow};
+
+pub(super) const COLUMNS: [&str; 3] = ["captured", "made of", "canary"];
+const TLS: &str = "TLS records";
+
+/// A node's capture, put together.
+pub(super) struct NodeTraffic {
+    pub node: Node,
+    pub streams: Vec<Stream>,
+    /// The first packet off the loopback interface that holds the canary, in words.
+    pub canary: Vec<String>,
+    /// Whether the control was found.
+    pub saw_control: bool,
+    pub packets: usize,
+    pub dropped: u64,
+}
+
+impl NodeTraffic {
+    /// Reads a capture. The run's own control streams are found and left out of what is judged.
+    pub fn of(captured: &Captured, canary: &Canary, control: &Canary) -> Self {
+        let all = streams(&captured.packets);
+        let holds_control = |stream: &Stream| {
+            let text = control.text();
+            stream.pieces.iter().any(|(bytes, _)| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+        };
+        let controls: BTreeSet<_> = all.iter().filter(|stream| holds_control(stream)).map(|stream| (stream.from, stream.to)).collect();
+        // What is answered to a control is no link's either.
+        let is_control = |stream: &Stream| controls.contains(&(stream.from, stream.to)) || controls.contains(&(stream.to, stream.from));
+        let streams: Vec<Stream> = all.into_iter().filter(|stream| !is_control(stream)).collect();
+        let mut found = BTreeSet::new();
+        for packet in captured.packets.iter().filter(|packet| !packet.is_loopback) {
+            if let Some(form) = canary.found_in(&packet.bytes) {
+                let flow = packet.segment.map_or_else(|| "a packet".to_owned(), |segment| format!("{} to {}", segment.from, segment.to));
+                found.insert(format!("{flow}: {form}"));
+            }
+        }
+        for stream in streams.iter().filter(|stream| !stream.is_loopback) {
+            if let Some(form) = stream.pieces.iter().find_map(|(bytes, _)| canary.found_in(bytes)) {
+                found.insert(format!("{} to {}: {form}", stream.from, stream.to));
+            }
+        }
+        Self {
+            node: captured.node.clone(),
+            saw_control: !controls.is_empty(),
+            streams,
+            canary: found.into_iter().take(3).collect(),
+            packets: captured.packets.len(),
+            dropped: captured.dropped,
+        }
+    }
+}
+
+/// One link at one of the nodes that it leads to.
+struct Sight {
+    segments: u64,
+    peers: BTreeSet<Ipv4Addr>,
+    framing: Framing,
+    canary: Option<String>,
+}
+
+/// The rows of the links' matrix, with what is wrong in them.
+pub(super) fn rows(wiring: &Wiring, traffic: &[NodeTraffic], canary: &Canary) -> (Vec<ProbeRow>, Vec<Finding>) {
+    let (mut rows, mut findings) = (Vec::new(), Vec::new());
+    for link in wiring.links() {
+        let ends: Vec<&NodeTraffic> = traffic.iter().filter(|end| wiring.kind(&end.node) == Some(link.to.as_str())).collect();
+        let begins = traffic.iter().any(|node| wiring.kind(&node.node) == Some(link.from.as_str())) || link.from == CLIENT;
+        if ends.is_empty() || !begins || !is_possible(wiring, traffic, link) {
+            continue;
+        }
+        let seen: Vec<(&NodeTraffic, Sight)> =
+            ends.iter().filter_map(|end| Some((*end, sight(wiring, traffic, link, end, canary)?))).collect();
+        if seen.is_empty() && link.when.is_none() {
+            findings.push(Finding::unconfirmed("link-not-seen", format!("no packet of the link `{}` was captured", link.purpose)));
+            rows.push(ProbeRow {
+                name: format!("{} ({} to {}:{})", link.purpose, link.from, link.to, link.port),
+                cells: vec![Some(ProbeCell::new("seen", "not seen")), None, None],
+            });
+        }
+        for (end, sight) in seen {
+            let name = format!("{}: {} to {}:{}", link.purpose, link.from, end.node.name(), link.port);
+            let (row, mut wrong) = judge(link, name, &sight);
+            rows.push(row);
+            findings.append(&mut wrong);
+        }
+    }
+    (rows, findings)
+}
+
+/// A link among nodes of one kind needs two of them, unless it stays inside one.
+fn is_possible(wiring: &Wiring, traffic: &[NodeTraffic], link: &Link) -> bool {
+    let count = traffic.iter().filter(|node| wiring.kind(&node.node) == Some(link.from.as_str())).count();
+    link.from != link.to || link.on == Reach::Loopback || count > 1
+}
+
+fn sight(wiring: &Wiring, traffic: &[NodeTraffic], link: &Link, end: &NodeTraffic, canary: &Canary) -> Option<Sight> {
+    let from: BTreeSet<Ipv4Addr> = if link.from == CLIENT {
+        [end.node.gateway()].into()
+    } else {
+        traffic.iter().filter(|node| wiring.kind(&node.node) == Some(link.from.as_str())).map(|node| node.node.address()).collect()
+    };
+    let belongs = |stream: &&Stream| {
+        let (here, there) = if stream.to.port() == link.port { (stream.to, stream.from) } else { (stream.from, stream.to) };
+        if here.port() != link.port {
+            return false;
+        }
+        match link.on {
+            Reach::Loopback => stream.is_loopback,
+            _ => !stream.is_loopback && *here.ip() == end.node.address() && from.contains(there.ip()),
+        }
+    };
+    let streams: Vec<&Stream> = end.streams.iter().filter(belongs).collect();
+    let peer = |stream: &Stream| if stream.to.port() == link.port { *stream.from.ip() } else { *stream.to.ip() };
+    if streams.is_empty() {
+        return None;
+    }
+    Some(Sight {
+        segments: streams.iter().map(|stream| stream.segments).sum(),
+        peers: streams.iter().map(|stream| peer(stream)).collect(),
+        framing: streams.iter().map(|stream| stream.framing()).max().unwrap_or(Framing::Unknown),
+        canary: streams.iter().find_map(|stream| stream.pieces.iter().find_map(|(bytes, _)| canary.found_in(bytes))),
+    })
+}
+
+fn judge(link: &Link, name: String, sight: &Sight) -> (ProbeRow, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let peers = if sight.peers.len() > 1 { format!(" with {} peers", sight.peers.len()) } else { String::new() };
+    let captured = ProbeCell { expected: "seen".into(), observed: format!("{} segments{peers}", sight.segments), ok: true };
+    let framing = match sight.framing {
+        Framing::Tls => TLS,
+        Framing::Other => "other data",
+        Framing::Unknown => "too little to tell",
+    };
+    if link.on == Reach::Loopback {
+        let inside = ProbeCell { expected: "inside the pod".into(), observed: format!("inside the pod, {framing}"), ok: true };
+        return (ProbeRow { name, cells: vec![Some(captured), Some(inside), None] }, findings);
+    }
+    let made_of = match &link.plain {
+        Some(why) => ProbeCell { expected: "named exception".into(), observed: format!("{framing}, named exception: {why}"), ok: true },
+        None => ProbeCell::new(TLS, framing),
+    };
+    if link.plain.is_none() {
+        match sight.framing {
+            Framing::Other => findings.push(Finding::violation("link-in-plaintext", format!("{name} is not made of TLS records"))),
+            Framing::Unknown => findings.push(Finding::unconfirmed("link-not-told", format!("{name}: {framing}"))),
+            Framing::Tls => {}
+        }
+    }
+    let canary = ProbeCell::new("absent", if sight.canary.is_some() { "present" } else { "absent" });
+    (ProbeRow { name, cells: vec![Some(captured), Some(made_of), Some(canary)] }, findings)
+}
+
+/// Connections between nodes of the database that no link of the model describes.
+pub(super) fn undeclared(wiring: &Wiring, traffic: &[NodeTraffic]) -> Vec<Finding> {
+    let nodes: BTreeMap<Ipv4Addr, &Node> = traffic.iter().map(|node| (node.node.address(), &node.node)).collect();
+    let described = |from: &Node, to: &Node, port: u16| {
+        let (from, to) = (wiring.kind(from), wiring.kind(to));
+        wiring.links().iter().any(|link| link.port == port && Some(link.from.as_str()) == from && Some(link.to.as_str()) == to)
+    };
+    let mut unknown = BTreeSet::new();
+    for stream in traffic.iter().flat_map(|node| &node.streams).filter(|stream| !stream.is_loopback) {
+        let (Some(from), Some(to)) = (nodes.get(stream.from.ip()), nodes.get(stream.to.ip())) else { continue };
+        if !described(from, to, stream.to.port()) && !described(to, from, stream.from.port()) {
+            // Clients use high ports: the lower one is the listener's.
+            let (client, server, port) =
+                if stream.to.port() < stream.from.port() { (from, to, stream.to.port()) } else { (to, from, stream.from.port()) };
+            unknown.insert(format!("{} to {}:{port}", client.name(), server.name()));
+        }
+    }
+    let found = |link: String| Finding::violation("undeclared-link", format!("{link} carries data and is not in the model"));
+    unknown.into_iter().map(found).collect()
+}

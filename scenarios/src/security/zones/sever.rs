@@ -1,0 +1,306 @@
+//! One zone is cut off while all are watched, and let back in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use dora_harness::{
+    network::{
+        Enforcement, Policy, Zones,
+        seat::{Sample, SampleKind, Watched},
+    },
+    security::StartTls,
+};
+use dora_reports::evidence::Finding;
+use futures_util::future::{join_all, try_join_all};
+use tokio::time::sleep;
+
+use super::{
+    client::{Asked, ZoneClient, clients},
+    defect::{Defect, OTHERS_SEVERED},
+};
+use crate::{ScenarioError, Trial, security::TlsTarget};
+
+/// The zone that is cut off: the one that is largest, and nearest to the outside.
+pub(super) const SEVERED: &str = "application";
+/// From the order to the last sign of life, and from the second order until every port is reached again.
+pub(super) const LIMIT_S: f64 = 3.0;
+/// Longest time in which another zone makes no new connection to a port: well below the time for which the zone is cut off.
+pub(super) const OTHERS_GAP_MS: f64 = 2000.0;
+
+/// Before the order: all must have been reached.
+const SETTLE: Duration = Duration::from_millis(1800);
+/// How long the zone is cut off.
+const SEVERED_FOR: Duration = Duration::from_millis(3500);
+/// After the second order.
+const AFTER: Duration = Duration::from_millis(2500);
+/// The orders themselves may take as long, and the watchers' start.
+const ORDERS: Duration = Duration::from_secs(3);
+/// For how long is watched.
+const WATCHED_FOR: Duration = SETTLE.saturating_add(SEVERED_FOR).saturating_add(AFTER).saturating_add(ORDERS);
+/// The way through the seats is there for as much longer: it is made first.
+const LEAD_MARGIN: Duration = Duration::from_secs(20);
+/// The last part of the severed time, in which nothing may be reached any more.
+const DEAD_US: u64 = 1_000_000;
+/// A watch has to last at least as long after the zone was let back in.
+const AFTER_US: u64 = 1_500_000;
+
+/// When what was ordered and done, in microseconds since the epoch (the seats' clock) and by the harness's own clock.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    us: u64,
+    at: Instant,
+}
+
+impl Moment {
+    fn now() -> Self {
+        let us = SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_micros() as u64).unwrap_or_default();
+        Self { us, at: Instant::now() }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    sever_ordered: Moment,
+    severed: Moment,
+    restore_ordered: Moment,
+    restored: Moment,
+}
+
+/// What one zone's watcher saw.
+struct ZoneSamples {
+    zone: String,
+    samples: BTreeMap<SocketAddr, Vec<Sample>>,
+}
+
+type Watching = (Moments, Vec<(String, Vec<Sample>)>, Vec<Vec<Asked>>);
+
+/// Watches from all zones and asks as all clients while the zone is cut off and let back in.
+async fn watch(
+    trial: &Trial,
+    zones: &Zones,
+    enforcement: &Enforcement,
+    defect: &Defect,
+    target: &dyn TlsTarget,
+    clients: &[ZoneClient<'_>],
+    watched: &[(String, Vec<Watched>)],
+) -> Result<Watching, ScenarioError> {
+    for ready in join_all(clients.iter().map(ZoneClient::ready)).await {
+        ready?;
+    }
+    let until = Instant::now() + WATCHED_FOR;
+    let authority = trial.ground().authority().certificate();
+    let watching = try_join_all(watched.iter().map(|(zone, ports)| async move {
+        let samples = match zones.seats().iter().find(|seat| seat.zone() == zone) {
+            Some(seat) => seat.watch(ports, WATCHED_FOR).await?,
+            None => Vec::new(),
+        };
+        Ok::<_, ScenarioError>((zone.clone(), samples))
+    }));
+    let asking = try_join_all(clients.iter().map(|client| client.keep_asking(target, authority, until)));
+    tokio::try_join!(order(trial, enforcement, defect), watching, asking)
+}
+
+/// Cuts the zone off, lets it back in, and judges what its seat, the other seats and the real clients saw.
+pub(super) async fn sever_and_restore(
+    trial: &Trial,
+    zones: &Zones,
+    enforcement: &Enforcement,
+    defect: &Defect,
+    target: &dyn TlsTarget,
+) -> Result<(), ScenarioError> {
+    let clients = clients(zones.seats(), trial.policy(), target).await?;
+    let watched = watched(zones, trial.policy(), enforcement, target).await?;
+    let leading = try_join_all(clients.iter().map(|client| client.lead(WATCHED_FOR + LEAD_MARGIN)));
+    let watching = watch(trial, zones, enforcement, defect, target, &clients, &watched);
+    let (moments, seen, asked) = tokio::select! {
+        watched = watching => watched?,
+        led = leading => {
+            led?;
+            return Err(ScenarioError::client("watch the zones", "the way through a seat was closed too early"));
+        }
+    };
+    let seen: Vec<ZoneSamples> = seen.into_iter().map(|(zone, samples)| by_port(zone, samples)).collect();
+    let mut names: BTreeMap<SocketAddr, String> = BTreeMap::new();
+    for enforced in enforcement.nodes() {
+        let ports = trial.policy().service_of(&enforced.node).into_iter().flat_map(|service| service.ports.values());
+        names.extend(ports.map(|port| (enforced.node.socket(*port), format!("{}:{port}", enforced.node.name()))));
+    }
+    let watched_until = seen.iter().flat_map(|zone| zone.samples.values().flatten()).map(|sample| sample.at_us).max().unwrap_or_default();
+    if watched_until < moments.restored.us + AFTER_US {
+        trial.find(Finding::unconfirmed("watched-too-short", "the watch was over before it could show that the zone was let back in"));
+        return Ok(());
+    }
+    judge_severed(trial, &seen, &names, &moments);
+    judge_others(trial, &seen, &names, &moments);
+    for (client, asked) in clients.iter().zip(&asked) {
+        judge_client(trial, client, asked, &moments);
+    }
+    Ok(())
+}
+
+async fn order(trial: &Trial, enforcement: &Enforcement, defect: &Defect) -> Result<Moments, ScenarioError> {
+    sleep(SETTLE).await;
+    let (severed_on, restored_on) = (defect.severed(enforcement)?, defect.restored(enforcement)?);
+    trial.note("fault", format!("zone {SEVERED} is cut off on {} nodes", severed_on.len()));
+    let sever_ordered = Moment::now();
+    enforcement.sever(SEVERED, &severed_on).await?;
+    if defect.is(&OTHERS_SEVERED) {
+        enforcement.sever("admin", &severed_on).await?;
+    }
+    let severed = Moment::now();
+    sleep(SEVERED_FOR).await;
+    // On a node that was left out there is nothing to take back.
+    let restored_on: Vec<&str> = restored_on.into_iter().filter(|node| severed_on.contains(node)).collect();
+    let restore_ordered = Moment::now();
+    enforcement.restore(SEVERED, &restored_on).await?;
+    if defect.is(&OTHERS_SEVERED) {
+        enforcement.restore("admin", &severed_on).await?;
+    }
+    let restored = Moment::now();
+    trial.note("fault", format!("zone {SEVERED} is let back in"));
+    Ok(Moments { sever_ordered, severed, restore_ordered, restored })
+}
+
+/// For each zone, of each node the lowest port that it may reach.
+async fn watched(
+    zones: &Zones,
+    policy: &Policy,
+    enforcement: &Enforcement,
+    target: &dyn TlsTarget,
+) -> Result<Vec<(String, Vec<Watched>)>, ScenarioError> {
+    let asks: BTreeSet<SocketAddr> = target
+        .listeners()
+        .await?
+        .iter()
+        .filter(|listener| listener.start == StartTls::Postgres)
+        .map(|listener| listener.node.socket(listener.port))
+        .collect();
+    let of_zone = |zone: &str| {
+        let lowest = enforcement.nodes().iter().filter_map(|enforced| {
+            let service = policy.service_of(&enforced.node)?;
+            let port = service.ports.values().filter(|port| policy.allows(zone, service, **port)).min()?;
+            Some(enforced.node.socket(*port))
+        });
+        lowest.map(|address| Watched { address, asks_for_tls: asks.contains(&address) }).collect::<Vec<_>>()
+    };
+    let all = zones.seats().iter().map(|seat| (seat.zone().to_owned(), of_zone(seat.zone())));
+    Ok(all.filter(|(_, ports)| !ports.is_empty()).collect())
+}
+
+fn by_port(zone: String, samples: Vec<Sample>) -> ZoneSamples {
+    let mut ports: BTreeMap<SocketAddr, Vec<Sample>> = BTreeMap::new();
+    for sample in samples {
+        ports.entry(sample.address).or_default().push(sample);
+    }
+    ZoneSamples { zone, samples: ports }
+}
+
+fn seconds(later_us: u64, earlier_us: u64) -> f64 {
+    later_us.saturating_sub(earlier_us) as f64 / 1e6
+}
+
+fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAddr, String>, moments: &Moments) {
+    let Some(zone) = seen.iter().find(|zone| zone.zone == SEVERED) else {
+        trial.find(Finding::unconfirmed("not-watched", format!("zone {SEVERED} may reach nothing here, so nothing was cut off")));
+        return;
+    };
+    let (mut dead, mut back) = (Some(0.0_f64), Some(0.0_f64));
+    for (address, samples) in &zone.samples {
+        let name = names.get(address).map_or_else(|| address.to_string(), Clone::clone);
+        let reached = |kind: SampleKind, from: u64, to: u64| {
+            samples.iter().filter(move |sample| sample.kind == kind && sample.reached && (from..to).contains(&sample.at_us))
+        };
+        for kind in [SampleKind::New, SampleKind::Held] {
+            if reached(kind, 0, moments.sever_ordered.us).next().is_none() {
+                let message = format!("{name} was not reached ({kind:?}) before the zone was cut off, so its silence proves nothing");
+                trial.find(Finding::unconfirmed("not-watched", message));
+            }
+            let last = reached(kind, moments.sever_ordered.us, moments.restore_ordered.us).map(|sample| sample.at_us).max();
+            let lived = last.map_or(0.0, |last| seconds(last, moments.sever_ordered.us));
+            if reached(kind, moments.restore_ordered.us - DEAD_US, moments.restore_ordered.us).next().is_none() {
+                dead = dead.map(|longest| longest.max(lived));
+                continue;
+            }
+            dead = None;
+            let (id, what) = match kind {
+                SampleKind::New => ("severed-zone-still-connects", "new connections are made"),
+                SampleKind::Held => ("established-connection-survives", "a connection from before is alive"),
+            };
+            trial.find(Finding::violation(id, format!("{name}: {what} {lived:.1} s after zone {SEVERED} was cut off")));
+        }
+        let first = reached(SampleKind::New, moments.restore_ordered.us, u64::MAX).map(|sample| sample.at_us).min();
+        match first {
+            Some(first) => back = back.map(|longest| longest.max(seconds(first, moments.restore_ordered.us))),
+            None => {
+                back = None;
+                trial.find(Finding::violation("zone-not-restored", format!("{name} is not reached after zone {SEVERED} was let back in")));
+            }
+        }
+    }
+    trial.measure("severed_within", dead, "s");
+    trial.measure("restored_within", back, "s");
+    trial.measure("order_to_sever_took", Some(seconds(moments.severed.us, moments.sever_ordered.us)), "s");
+    trial.measure("order_to_restore_took", Some(seconds(moments.restored.us, moments.restore_ordered.us)), "s");
+}
+
+/// The longest time without a new connection, over the time in which the zone is cut off and let back in.
+fn judge_others(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAddr, String>, moments: &Moments) {
+    let (from, to) = (moments.sever_ordered.us, moments.restored.us);
+    let mut longest = 0.0_f64;
+    for zone in seen.iter().filter(|zone| zone.zone != SEVERED) {
+        for (address, samples) in &zone.samples {
+            let inside = samples.iter().filter(|sample| sample.kind == SampleKind::New && sample.reached).map(|sample| sample.at_us);
+            let mut marks: Vec<u64> = inside.filter(|at| (from..to).contains(at)).collect();
+            marks.extend([from, to]);
+            marks.sort_unstable();
+            let gap_ms = marks.windows(2).map(|pair| seconds(pair[1], pair[0]) * 1e3).fold(0.0, f64::max);
+            longest = longest.max(gap_ms);
+            if gap_ms > OTHERS_GAP_MS {
+                let name = names.get(address).map_or_else(|| address.to_string(), Clone::clone);
+                let message =
+                    format!("{name}: no new connection from zone {} for {gap_ms:.0} ms while zone {SEVERED} was cut off", zone.zone);
+                trial.find(Finding::violation("other-zone-interrupted", message));
+            }
+        }
+    }
+    trial.measure("longest_gap_of_others", Some(longest), "ms");
+}
+
+fn judge_client(trial: &Trial, client: &ZoneClient<'_>, asked: &[Asked], moments: &Moments) {
+    let name = client.name();
+    let between = |from: Instant, to: Instant| asked.iter().filter(move |asked| asked.began >= from && asked.ended < to);
+    let served = |from: Instant, to: Instant| between(from, to).filter(|asked| asked.error.is_none()).count();
+    let (start, end) =
+        (asked.first().map_or(moments.severed.at, |first| first.began), asked.last().map_or(moments.restored.at, |last| last.ended));
+    if served(start, moments.sever_ordered.at) == 0 {
+        let words = asked.iter().find_map(|asked| asked.error.clone()).unwrap_or_else(|| "it did not ask".into());
+        trial.find(Finding::unconfirmed("client-never-served", format!("{name} was not served before anything was cut off: {words}")));
+        return;
+    }
+    let meanwhile = served(moments.severed.at, moments.restore_ordered.at);
+    trial.note(
+        "client",
+        format!(
+            "{name}: served {meanwhile} times while zone {SEVERED} was cut off, {} times in all",
+            served(start, end + Duration::from_secs(1))
+        ),
+    );
+    if client.seat.zone() == SEVERED {
+        if meanwhile > 0 {
+            trial.find(Finding::violation("severed-client-served", format!("{name} was served {meanwhile} times while it was cut off")));
+        }
+        if served(moments.restore_ordered.at, end + Duration::from_secs(1)) == 0 {
+            trial.find(Finding::violation("zone-not-restored", format!("{name} was not served after it was let back in")));
+        }
+        return;
+    }
+    if let Some(failed) = between(moments.sever_ordered.at, moments.restored.at).find(|asked| asked.error.is_some()) {
+        let words = failed.error.clone().unwrap_or_default();
+        trial.find(Finding::violation("other-client-failed", format!("{name} failed while zone {SEVERED} was cut off: {words}")));
+    } else if meanwhile == 0 {
+        trial.find(Finding::unconfirmed("other-client-not-seen", format!("{name} was not served while zone {SEVERED} was cut off")));
+    }
+}
