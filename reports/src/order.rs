@@ -4,7 +4,7 @@ use crate::evidence::{Evidence, ScenarioEvidence};
 
 /// Pillars and databases in the order of the catalogue; what is not here follows, by name.
 const PILLARS: [&str; 4] = ["ha", "security", "backup", "performance"];
-const DATABASES: [&str; 6] = ["postgres", "neo4j", "mongodb", "influxdb", "redis", "platform"];
+const DATABASES: [&str; 7] = ["postgres", "neo4j", "mongodb", "influxdb", "redis", "openbao", "platform"];
 
 /// The scenarios by pillar, then by database, then by id.
 pub(crate) fn reading_order(evidence: &Evidence) -> Vec<&ScenarioEvidence> {

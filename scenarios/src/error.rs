@@ -1,7 +1,13 @@
 //! Why a scenario could not be carried out. None of these is a verdict on the platform.
 
 use dora_harness::{
-    engine::EngineError, fault::FaultError, history::HistoryError, network::NetworkError, patience::DeadlineError, security::TlsError,
+    engine::EngineError,
+    fault::FaultError,
+    history::HistoryError,
+    network::NetworkError,
+    patience::DeadlineError,
+    security::TlsError,
+    service::openbao::{OpenbaoError, PkiError},
     topology::GroundError,
 };
 
@@ -26,6 +32,12 @@ pub enum ScenarioError {
     /// TLS material.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The key manager.
+    #[error(transparent)]
+    Openbao(#[from] OpenbaoError),
+    /// The authority that the key manager keeps.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
     /// Zones and their rules.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -10,6 +10,7 @@ pub fn all() -> Vec<&'static Scenario> {
         security::mongodb::SCENARIOS,
         security::influxdb::SCENARIOS,
         security::redis::SCENARIOS,
+        security::openbao::SCENARIOS,
         security::zones::SCENARIOS,
         security::transit::postgres::SCENARIOS,
         security::transit::neo4j::SCENARIOS,

@@ -33,6 +33,8 @@ pub enum Database {
     Influxdb,
     /// Redis.
     Redis,
+    /// The key manager, with databases whose secrets it keeps.
+    Openbao,
     /// All five together.
     Platform,
 }
@@ -47,6 +49,9 @@ pub struct Sabotage {
     /// The finding by which the scenario must notice: red for any other reason proves nothing.
     pub expects: &'static str,
 }
+
+/// Cases of other pillars that measure how fast something happens, with many clients of their own.
+const MEASURES_MOMENTS: [&str; 1] = ["zones"];
 
 /// The function that carries a scenario out.
 pub type Run = for<'a> fn(&'a Trial) -> BoxFuture<'a, Result<(), ScenarioError>>;
@@ -83,12 +88,19 @@ pub struct Scenario {
 impl Scenario {
     /// Whether it must run alone, because it measures what others would disturb.
     pub fn is_exclusive(&self) -> bool {
-        self.pillar == Pillar::Performance
+        self.pillar == Pillar::Performance || MEASURES_MOMENTS.contains(&self.case())
     }
 
     /// The parts of the platform that it needs.
     pub fn members(&self) -> &'static [Member] {
         self.database.members()
+    }
+
+    /// Images, by name in the catalogue, of nodes that it starts for itself beside the platform. They are built before the run begins, and only
+    /// where a scenario is selected that needs them: they may take minutes.
+    pub fn images(&self) -> &'static [&'static str] {
+        // Replication to a second datacentre is in a release of its own, which the platform does not run otherwise.
+        if self.clauses.contains(&"HA-IDB-2") { &[dora_harness::database::influxdb::datacentres::IMAGE] } else { &[] }
     }
 
     /// What sets it apart from others of the same pillar and database: the last part of its id. Objectives of one case have this name
@@ -130,6 +142,7 @@ impl Database {
             Self::Mongodb => Member::Mongodb.name(),
             Self::Influxdb => Member::Influxdb.name(),
             Self::Redis => Member::Redis.name(),
+            Self::Openbao => Member::Openbao.name(),
             Self::Platform => "platform",
         }
     }
@@ -142,6 +155,7 @@ impl Database {
             Self::Mongodb => &[Member::Mongodb],
             Self::Influxdb => &[Member::Influxdb],
             Self::Redis => &[Member::Redis],
+            Self::Openbao => &[Member::Postgres, Member::Mongodb, Member::Redis, Member::Openbao],
             Self::Platform => &[Member::Neo4j, Member::Postgres, Member::Mongodb, Member::Influxdb, Member::Redis],
         }
     }

@@ -92,6 +92,11 @@ impl Trial {
         &self.setting.platform
     }
 
+    /// The folder of the run's bundle, as far as it is written.
+    pub fn bundle(&self) -> &std::path::Path {
+        self.setting.histories.parent().unwrap_or(&self.setting.histories)
+    }
+
     /// Who may reach what.
     pub fn policy(&self) -> &Policy {
         &self.setting.policy

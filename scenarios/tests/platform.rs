@@ -50,6 +50,7 @@ const SUSTAIN: Duration = Duration::from_secs(8);
 struct Lab {
     runtime: Runtime,
     members: Vec<dora_harness::topology::Member>,
+    images: Vec<&'static str>,
     session: OnceLock<Result<Open, String>>,
     starting: Mutex<()>,
 }
@@ -81,11 +82,10 @@ fn main() -> ExitCode {
     let selected = |name: &str| {
         arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
     };
-    let mut members: Vec<_> = names
-        .iter()
-        .filter(|(scenario, sabotage)| selected(&name_of(scenario, *sabotage)))
-        .flat_map(|(scenario, _)| scenario.members().iter().copied())
-        .collect();
+    let chosen: Vec<_> =
+        names.iter().filter(|(scenario, sabotage)| selected(&name_of(scenario, *sabotage))).map(|(scenario, _)| *scenario).collect();
+    let images = chosen.iter().flat_map(|scenario| scenario.images()).copied().collect();
+    let mut members: Vec<_> = chosen.iter().flat_map(|scenario| scenario.members().iter().copied()).collect();
     members.sort_unstable();
     members.dedup();
     if !arguments.list
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(101);
     }
-    let lab = Arc::new(Lab { runtime, members, session: OnceLock::new(), starting: Mutex::default() });
+    let lab = Arc::new(Lab { runtime, members, images, session: OnceLock::new(), starting: Mutex::default() });
     let trials = names
         .into_iter()
         .map(|(scenario, sabotage)| {
@@ -183,6 +183,7 @@ impl Lab {
             kind: RunKind::Bound,
             profile: Profile::Production,
             members: self.members.clone(),
+            images: self.images.clone(),
             replacements: std::collections::BTreeMap::default(),
             policy: Arc::new(Policy::standard().map_err(|error| error.to_string())?),
             histories,

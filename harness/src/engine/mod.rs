@@ -5,6 +5,7 @@
 
 mod client;
 mod container;
+mod declared;
 mod error;
 mod exec;
 mod files;
@@ -18,6 +19,7 @@ pub mod sweep;
 pub use client::{Engine, EngineInfo};
 pub use container::{ContainerState, MemoryUse, Process};
 pub(crate) use container::{HolderSpec, MemberSpec};
+pub use declared::{DeclaredContainer, DeclaredImage};
 pub use error::EngineError;
 pub use exec::ExecOutput;
 pub(crate) use exec::ExecSpec;

@@ -74,6 +74,10 @@ async fn reaches(node: &Node, library: &str, what: &str, equip: &str) -> Result<
     unsupported(format!("it was started without {library}; start it with `dora up --equip {}={equip}`", node.name()))
 }
 
+pub(super) async fn reaches_power(node: &Node) -> Result<(), FaultError> {
+    reaches(node, crate::topology::POWER.0, "losing what was not flushed", "power").await
+}
+
 pub(super) async fn reaches_clock(node: &Node) -> Result<(), FaultError> {
     reaches(node, crate::topology::CLOCK.0, "setting the clock apart", "clock").await
 }

@@ -50,19 +50,17 @@ pub enum Kind {
     SlowDisk,
     /// [`super::DiskTrouble::failing`].
     FsyncError,
-    /// A power loss that takes what was not flushed.
+    /// [`super::PowerLoss::new`].
+    PowerLoss,
+    /// [`super::PowerLoss::of_a_lying_disk`].
     LostFsync,
     /// [`super::ClockSkew`].
     ClockSkew,
 }
 
-/// Why a lost flush cannot be had.
-pub(super) const NO_LOST_FSYNC: &str = "what a process wrote is in the kernel's cache and outlives its death; losing it takes a block device that \
-    forgets (device-mapper's flakey, or a user-space device under a file system), which no node of this project stands on";
-
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Kill,
         Self::Pause,
         Self::Stop,
@@ -81,6 +79,7 @@ impl Kind {
         Self::DiskFull,
         Self::SlowDisk,
         Self::FsyncError,
+        Self::PowerLoss,
         Self::LostFsync,
         Self::ClockSkew,
     ];
@@ -106,6 +105,7 @@ impl Kind {
             Self::DiskFull => "disk-full",
             Self::SlowDisk => "slow-disk",
             Self::FsyncError => "fsync-error",
+            Self::PowerLoss => "power-loss",
             Self::LostFsync => "lost-fsync",
             Self::ClockSkew => "clock-skew",
         }
@@ -132,7 +132,8 @@ impl Kind {
             Self::DiskFull => "hardly any room in the data volume (--leave); needs a node with equipment `disk`",
             Self::SlowDisk => "flushes take longer (--delay); needs a node with equipment `fsync`",
             Self::FsyncError => "flushes fail with EIO; needs a node with equipment `fsync`",
-            Self::LostFsync => "power loss that takes what was not flushed",
+            Self::PowerLoss => "killed, and what was not flushed is gone; needs a node with equipment `power`",
+            Self::LostFsync => "the disk lies about flushes for a time (--delay), then power loss; needs a node with equipment `power`",
             Self::ClockSkew => "the wall clock is wrong (--skew); needs a node with equipment `clock`",
         }
     }
@@ -151,7 +152,6 @@ impl Kind {
                 Err(netem) => try_rules(pod, Verdict::Queue(4242)).await.map_err(|queue| format!("netem: {netem}; NFQUEUE: {queue}")),
             },
             Self::Bandwidth => try_discipline(pod, &traffic::rate(1_000_000)).await,
-            Self::LostFsync => Err(NO_LOST_FSYNC.into()),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Bandwidth, ClockSkew, ConnectionReset, CpuPressure, DiskFull, DiskTrouble, Fault, FaultError, Kill, Kind, Latency, Loss,
-    MemoryPressure, NameLoss, NodeLoss, Partition, Pause, ProcessKill, Restart, Signal, Stop, firewall::random_id, kind::NO_LOST_FSYNC,
+    MemoryPressure, NameLoss, NodeLoss, Partition, Pause, PowerLoss, ProcessKill, Restart, Signal, Stop, firewall::random_id,
 };
 use crate::{
     engine::Engine,
@@ -129,9 +129,8 @@ impl Order {
             Kind::SlowDisk => Box::new(DiskTrouble::slow(node, role, delay)),
             Kind::FsyncError => Box::new(DiskTrouble::failing(node, role)),
             Kind::ClockSkew => Box::new(ClockSkew::new(node, role, skew_s)),
-            Kind::LostFsync => {
-                return Err(FaultError::Unsupported { what: "losing what was not flushed".into(), why: NO_LOST_FSYNC.into() });
-            }
+            Kind::PowerLoss => Box::new(PowerLoss::new(node, role, port)),
+            Kind::LostFsync => Box::new(PowerLoss::of_a_lying_disk(node, role, port, delay)),
         })
     }
 

@@ -1,7 +1,10 @@
 //! Several faults at the same moment.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
+use tokio::time::sleep;
 
 use super::{Fault, FaultError};
 
@@ -10,12 +13,19 @@ use super::{Fault, FaultError};
 #[derive(Debug)]
 pub struct Together {
     parts: Vec<Box<dyn Fault>>,
+    between: Duration,
 }
 
 impl Together {
     /// At least one.
     pub fn new(parts: Vec<Box<dyn Fault>>) -> Self {
-        Self { parts }
+        Self { parts, between: Duration::ZERO }
+    }
+
+    /// The same, but injected one after the other in their order, with this much time between two. They are healed at the same moment.
+    #[must_use]
+    pub fn spaced(self, between: Duration) -> Self {
+        Self { between, ..self }
     }
 
     fn joined(&self, of: impl Fn(&dyn Fault) -> String) -> String {
@@ -44,7 +54,16 @@ impl Fault for Together {
     }
 
     async fn inject(&self) -> Result<(), FaultError> {
-        try_join_all(self.parts.iter().map(Fault::inject)).await?;
+        if self.between.is_zero() {
+            try_join_all(self.parts.iter().map(Fault::inject)).await?;
+            return Ok(());
+        }
+        for (at, part) in self.parts.iter().enumerate() {
+            if at > 0 {
+                sleep(self.between).await;
+            }
+            part.inject().await?;
+        }
         Ok(())
     }
 
@@ -127,6 +146,20 @@ mod tests {
         assert!(both.heal().await.is_err());
         assert_eq!(both.is_mended().await, Ok(()));
         assert_eq!(both.target(), "a lamp");
+    }
+
+    #[tokio::test]
+    async fn one_after_the_other_means_that_the_second_shines_until_its_turn() {
+        let (first, second) = (Arc::new(Lamp::default()), Arc::new(Lamp::default()));
+        let both = Together::new(vec![Box::new(Arc::clone(&first)), Box::new(Arc::clone(&second))]).spaced(Duration::from_millis(400));
+        let early = async {
+            sleep(Duration::from_millis(100)).await;
+            (first.is_broken().await.is_ok(), second.is_broken().await.is_ok())
+        };
+        let (injected, early) = tokio::join!(both.inject(), early);
+        injected.unwrap();
+        assert_eq!(early, (true, false));
+        assert_eq!(both.is_broken().await, Ok(()));
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The policy as Kubernetes NetworkPolicies (`networking.k8s.io/v1`), one object a service, and one that refuses everything else.
+//! The policy as Kubernetes `NetworkPolicies` (`networking.k8s.io/v1`), one object a service, and one that refuses everything else.
 //!
 //! A zone is a namespace with the label `dora.zone`, a node is a pod with the label `dora.service`; both are the deployment's to set.
 //! What nftables has beside the table (the harness's seat, a zone cut off) has no place here.

@@ -154,10 +154,10 @@ impl Zones {
 
     /// Puts the copied ruleset in force; `routed` also leads to the other zones.
     pub(super) async fn enforce(&self, pod: &Node, routed: bool) -> Result<(), NetworkError> {
-        let (script, router) = (format!("{FOLDER}/{OWN_FOLDER}/enforce.sh"), self.router.to_string());
+        let (script, gate) = (format!("{FOLDER}/{OWN_FOLDER}/enforce.sh"), self.router.to_string());
         let mut command = vec!["sh", &script];
         if routed {
-            command.push(&router);
+            command.push(&gate);
             command.extend(self.foreign_subnets());
         }
         run_in(pod, &command, &[]).await

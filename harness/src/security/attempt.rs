@@ -14,7 +14,7 @@ const HOLD: Duration = Duration::from_secs(3);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 /// Where the prober keeps certificates.
 const FOLDER: &str = "/tmp";
-/// Suites of TLS 1.3 that this platform does not want: a short tag, counter mode with a slow tag, no secrecy at all (RFC 9150).
+/// Suites of TLS 1.3 that this platform does not want (RFC 8446, B.4): CCM with a short tag and with a long one.
 const WEAK_SUITES: &str = "TLS_AES_128_CCM_8_SHA256:TLS_AES_128_CCM_SHA256";
 /// Suites of TLS 1.2 and older without forward secrecy, without authentication, or with broken ciphers.
 const WEAK_CIPHERS: &str = "eNULL:aNULL:3DES:RC4:SEED:CAMELLIA:IDEA:kRSA:MD5:@SECLEVEL=0";

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
+
+use super::remember;
 
 /// A certificate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +62,8 @@ impl Authority {
         let fail = |source| AuthorityError { subject: name.to_owned(), source };
         let mut params = CertificateParams::new(Vec::<String>::new()).map_err(fail)?;
         params.distinguished_name = distinguished_name(name, "authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // One authority below it, the key manager's.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = validity();
         let key = KeyPair::generate().map_err(fail)?;
@@ -88,6 +91,41 @@ impl Authority {
     /// [`AuthorityError`].
     pub fn issue_client(&self, name: &str) -> Result<Identity, AuthorityError> {
         self.issue(name, "clients", &[], vec![ExtendedKeyUsagePurpose::ClientAuth])
+    }
+
+    /// An authority below this one, which may sign leaves and lists of revoked ones and nothing else, until `lifetime` is over.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn issue_intermediate(&self, name: &str, lifetime: std::time::Duration) -> Result<Identity, AuthorityError> {
+        let fail = |source| AuthorityError { subject: name.to_owned(), source };
+        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(fail)?;
+        params.distinguished_name = distinguished_name(name, "authorities");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        let now = OffsetDateTime::now_utc();
+        (params.not_before, params.not_after) = (now - BACKDATED, now + lifetime);
+        self.sign(name, &params)
+    }
+
+    /// The list of what this authority itself revoked: nothing. Who checks a whole chain wants a list of every authority in it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn revocation_list(&self) -> Result<String, AuthorityError> {
+        let fail = |source| AuthorityError { subject: "the list of revoked certificates".into(), source };
+        let (this_update, next_update) = validity();
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).map_err(fail)?;
+        list.pem().map_err(fail)
     }
 
     /// As [`Authority::issue_node`], with a validity that ended a day ago: what nobody may accept.
@@ -126,9 +164,17 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = validity;
+        self.sign(name, &params)
+    }
+
+    fn sign(&self, name: &str, params: &CertificateParams) -> Result<Identity, AuthorityError> {
+        let fail = |source| AuthorityError { subject: name.to_owned(), source };
         let key = KeyPair::generate().map_err(fail)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(fail)?.pem();
-        Ok(Identity { certificate, key: key.serialize_pem() })
+        let key = key.serialize_pem();
+        // Its middle line stands for it: the frame is the same for all keys.
+        remember("a private key", key.lines().nth(2).unwrap_or_default().to_owned());
+        Ok(Identity { certificate, key })
     }
 }
 
@@ -148,6 +194,14 @@ fn distinguished_name(name: &str, unit: &str) -> DistinguishedName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_intermediate_and_the_list_of_revoked_ones_can_be_made() {
+        let root = Authority::new("root").unwrap();
+        let intermediate = root.issue_intermediate("below", std::time::Duration::from_secs(60)).unwrap();
+        assert!(intermediate.certificate.contains("BEGIN CERTIFICATE") && intermediate.certificate != root.certificate());
+        assert!(root.revocation_list().unwrap().contains("BEGIN X509 CRL"));
+    }
 
     #[test]
     fn two_authorities_differ_and_keys_are_not_printed() {

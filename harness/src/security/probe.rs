@@ -4,6 +4,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
+use dora_fixtures::assets;
 use serde::{Deserialize, Serialize};
 
 use crate::{engine::EngineError, topology::Node};
@@ -118,6 +119,41 @@ impl TlsProber {
         let output = self.pod.exec_in_pod(&command, b"Q\n", HANDSHAKE_LIMIT).await?;
         Ok(read_answer(&format!("{}\n{}", output.stdout, output.stderr)))
     }
+
+    /// The certificate that a listener presents; [`None`] when there was none to be had.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of running the probe.
+    pub async fn certificate(&self, address: Ipv4Addr, port: u16, start: StartTls) -> Result<Option<SeenCertificate>, EngineError> {
+        // The script is a file of the project: it is missing only in a broken build, where no certificate can be read either.
+        let script = assets::bytes("config/security/read-certificate.sh").unwrap_or_default();
+        let (address, port) = (address.to_string(), port.to_string());
+        let mut command = vec!["sh", "-s", &address, &port];
+        if start == StartTls::Postgres {
+            command.push("postgres");
+        }
+        let output = self.pod.exec_in_pod(&command, script, HANDSHAKE_LIMIT).await?;
+        Ok(read_certificate(&output.stdout))
+    }
+}
+
+/// The certificate that a listener presents, as OpenSSL reads it from the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenCertificate {
+    /// Whose it is (RFC 2253).
+    pub subject: String,
+    /// Who signed it (RFC 2253).
+    pub issuer: String,
+    /// Upper-case hexadecimal without separators.
+    pub serial: String,
+    /// When it ends, ISO 8601.
+    pub expires: String,
+}
+
+/// Reads the lines `name=value` of `openssl x509`; [`None`] when one is missing.
+fn read_certificate(text: &str) -> Option<SeenCertificate> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(|value| value.trim().to_owned());
+    Some(SeenCertificate { subject: field("subject")?, issuer: field("issuer")?, serial: field("serial")?, expires: field("notAfter")? })
 }
 
 /// Sorts the words of `openssl s_client -brief`. In TLS 1.3 the server may refuse after the client's side of the handshake is done: then an
@@ -167,6 +203,14 @@ mod tests {
         let text =
             "Connecting to 198.18.0.10\nCONNECTION ESTABLISHED\nProtocol version: TLSv1.3\nCiphersuite: TLS_AES_256_GCM_SHA384\nDONE";
         assert_eq!(read_answer(text), Handshake::Accepted { protocol: "TLSv1.3, TLS_AES_256_GCM_SHA384".into() });
+    }
+
+    #[test]
+    fn a_certificate_is_read_whole_or_not_at_all() {
+        let text = "subject=CN=rds1,OU=nodes,O=dora\nissuer=CN=one,O=dora\nserial=0A2B\nnotAfter=2026-11-25 10:00:00Z\n";
+        let seen = read_certificate(text).unwrap();
+        assert_eq!((seen.serial.as_str(), seen.issuer.as_str(), seen.expires.as_str()), ("0A2B", "CN=one,O=dora", "2026-11-25 10:00:00Z"));
+        assert_eq!(read_certificate("Could not read certificate from <stdin>"), None);
     }
 
     #[test]

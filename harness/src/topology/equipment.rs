@@ -12,6 +12,10 @@ pub const FAULT_DIR: &str = "/dora/fault";
 pub const CLOCK: (&str, &str) = ("clock.so", "/dora/fault/clock");
 /// The library that slows the disk or lets it fail, and the file that says how.
 pub const DISK: (&str, &str) = ("disk-fault.so", "/dora/fault/disk");
+/// The library that notes what was not flushed, and the file that says whether the disk lies about flushes.
+pub const POWER: (&str, &str) = ("power-cut.so", "/dora/fault/power");
+/// The program that takes back what was not flushed; it runs before the database, and does nothing where the power was not lost.
+const POWER_RESTORE: &str = "power-restore";
 
 /// A node's equipment. Without any, a node is as a user would run it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,12 +27,14 @@ pub struct Equipment {
     pub clock: bool,
     /// The node's disk can be made slow, and its flushes can fail.
     pub disk_faults: bool,
+    /// The node's disk has a cache that a loss of power empties: what was not flushed is gone then.
+    pub power: bool,
 }
 
 impl Equipment {
     /// Whether libraries are needed.
     pub fn needs_toolbox(&self) -> bool {
-        self.clock || self.disk_faults
+        self.clock || self.disk_faults || self.power
     }
 
     /// Environment variables for the node's processes.
@@ -55,7 +61,8 @@ impl Equipment {
     }
 
     fn libraries(&self) -> Vec<&'static str> {
-        [(self.clock, CLOCK.0), (self.disk_faults, DISK.0)].into_iter().filter_map(|(is_wanted, name)| is_wanted.then_some(name)).collect()
+        let all = [(self.clock, CLOCK.0), (self.disk_faults, DISK.0), (self.power, POWER.0)];
+        all.into_iter().filter_map(|(is_wanted, name)| is_wanted.then_some(name)).collect()
     }
 
     /// The libraries as files for the node: path, content, mode. Builds the image that holds them where it is missing.
@@ -69,13 +76,13 @@ impl Equipment {
         let images = engine.ensure_images(&[TOOLBOX], &std::collections::BTreeMap::new(), std::sync::Arc::new(|_| {})).await?;
         let found = engine.files_of_image(run, kind, &images.get(TOOLBOX)?.reference, "/toolbox").await?;
         let mut files = Vec::new();
-        for library in self.libraries() {
+        for library in self.libraries().into_iter().chain(self.power.then_some(POWER_RESTORE)) {
             let content = found.iter().find(|(path, _)| path.ends_with(library)).map(|(_, content)| content.clone());
             let missing = || EngineError::UnknownImage { name: format!("{TOOLBOX} with {library}"), known: "an image without it".into() };
             files.push((format!("{FAULT_DIR}/{library}"), content.ok_or_else(missing)?, 0o755));
         }
-        // Both files are read by the database's user.
-        for (is_wanted, path, neutral) in [(self.clock, CLOCK.1, "+0\n"), (self.disk_faults, DISK.1, "")] {
+        // All of them are read by the database's user.
+        for (is_wanted, path, neutral) in [(self.clock, CLOCK.1, "+0\n"), (self.disk_faults, DISK.1, ""), (self.power, POWER.1, "")] {
             if is_wanted {
                 files.push((path.to_owned(), neutral.as_bytes().to_vec(), 0o644));
             }
@@ -96,6 +103,9 @@ impl fmt::Display for Equipment {
         if self.disk_faults {
             words.push("disk that can fail".into());
         }
+        if self.power {
+            words.push("disk whose cache a loss of power empties".into());
+        }
         formatter.write_str(&words.join(", "))
     }
 }
@@ -110,13 +120,16 @@ mod tests {
     fn the_library_reads_the_file_that_is_written() -> Result<(), AssetError> {
         let source = assets::text("images/toolbox/disk-fault.c")?;
         assert!(source.contains(&format!("\"{}\"", DISK.1)));
+        let shared = assets::text("images/toolbox/power-cut.h")?;
+        assert!(shared.contains(&format!("\"{}\"", POWER.1)));
+        assert!(shared.contains(&format!("\"{}\"", crate::fault::POWER_WAS_CUT)));
         Ok(())
     }
 
     #[test]
     fn a_node_without_equipment_is_untouched() {
         assert!(Equipment::default().environment().is_empty());
-        let both = Equipment { clock: true, disk_faults: true, data_bytes_max: None };
+        let both = Equipment { clock: true, disk_faults: true, ..Equipment::default() };
         assert_eq!(both.environment()[0].1, "/dora/fault/clock.so /dora/fault/disk-fault.so");
     }
 }

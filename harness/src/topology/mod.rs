@@ -8,7 +8,7 @@ mod profile;
 mod wiring;
 
 pub use boot::{BootLog, BootSpan};
-pub use equipment::{CLOCK, DISK, Equipment};
+pub use equipment::{CLOCK, DISK, Equipment, POWER};
 pub use ground::{Exception, Ground, GroundError, GroundOptions, PodSpec, Seat};
 pub use node::{Node, NodeHealth, NodeRecord};
 pub use profile::{Member, Profile, UnknownName};

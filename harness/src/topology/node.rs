@@ -134,6 +134,14 @@ impl Node {
         self.engine.kill(&self.inner.container, signal).await
     }
 
+    /// Makes an image of its files, `/dora/data` and other volumes left out.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn commit(&self, repository: &str, tag: &str) -> Result<(), EngineError> {
+        self.engine.commit(&self.inner.container, repository, tag).await
+    }
+
     /// Its processes, as the engine's host sees them; none where it does not run.
     ///
     /// # Errors

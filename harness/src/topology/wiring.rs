@@ -36,7 +36,8 @@ pub enum ClientCertificate {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kind {
-    kind: String,
+    #[serde(rename = "kind")]
+    name: String,
     image: String,
     role: Option<String>,
 }
@@ -123,7 +124,7 @@ impl Wiring {
     }
 
     fn first_mistake(&self) -> Option<String> {
-        let known = |kind: &str| self.node.iter().any(|node| node.kind == kind);
+        let known = |kind: &str| self.node.iter().any(|node| node.name == kind);
         for listener in &self.listener {
             if !known(&listener.kind) {
                 return Some(format!("a listener is on an unknown kind of node, `{}`", listener.kind));
@@ -150,7 +151,7 @@ impl Wiring {
     /// The kind that a node is of.
     pub fn kind(&self, node: &Node) -> Option<&str> {
         let fits = |kind: &&Kind| kind.image == node.image() && kind.role.as_deref().is_none_or(|role| role == node.role());
-        self.node.iter().find(fits).map(|kind| kind.kind.as_str())
+        self.node.iter().find(fits).map(|kind| kind.name.as_str())
     }
 
     /// What has to listen on a node, and nothing else.

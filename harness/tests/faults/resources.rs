@@ -3,7 +3,7 @@
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use dora_harness::{
-    fault::{ClockSkew, CpuPressure, DiskFull, DiskTrouble, FaultError, MemoryPressure, NameLoss, inject},
+    fault::{ClockSkew, CpuPressure, DiskFull, DiskTrouble, Fault as _, FaultError, MemoryPressure, NameLoss, PowerLoss, inject},
     patience::within,
     topology::{Equipment, Node},
 };
@@ -17,7 +17,7 @@ async fn run(node: Node, command: &[&str]) -> Result<(), Failed> {
 }
 
 pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
-    let laboratory = Arc::clone(lab);
+    let (laboratory, powered) = (Arc::clone(lab), Arc::clone(lab));
     vec![
         lab.trial("processor pressure", |n| async move {
             let pressure = || CpuPressure::new(n.a.clone(), "listener", 0.1);
@@ -55,8 +55,10 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
             let slow = DiskTrouble::slow(n.a.clone(), "listener", Duration::from_secs(1));
             let failing = DiskTrouble::failing(n.a.clone(), "listener");
             let skewed = ClockSkew::new(n.a.clone(), "listener", 300);
+            let dark = PowerLoss::new(n.a.clone(), "listener", PORT);
             let now = std::time::Instant::now();
             let outcomes = [
+                inject(dark, now).await.map(drop),
                 inject(full, now).await.map(drop),
                 inject(slow, now).await.map(drop),
                 inject(failing, now).await.map(drop),
@@ -71,7 +73,7 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
             Ok(())
         }),
         lab.trial("disk and clock of an equipped node", move |_| async move {
-            let equipment = Equipment { data_bytes_max: Some(64 << 20), clock: true, disk_faults: true };
+            let equipment = Equipment { data_bytes_max: Some(64 << 20), clock: true, disk_faults: true, power: false };
             let node = laboratory.equipped("d", equipment).await?;
             within("the listener", LIMIT, Duration::from_millis(50), || async {
                 if node.accepts(PORT).await { Ok(()) } else { Err("it does not listen") }
@@ -99,6 +101,29 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
             lives(skewed(3600)).await?;
             lives(skewed(-600)).await?;
             stays_unseen(skewed(3600), run(node.clone(), &["sh", "-c", "echo +0 > /dora/fault/clock"]), "0 s apart").await?;
+            node.destroy().await.map_err(|error| error.to_string().into())
+        }),
+        lab.trial("power loss of a node with an honest disk, and with one that lies", move |_| async move {
+            let node = powered.equipped("e", Equipment { power: true, ..Equipment::default() }).await?;
+            let listens = || async {
+                let listening = within("the listener", LIMIT, Duration::from_millis(50), || async {
+                    if node.accepts(PORT).await { Ok(()) } else { Err("it does not listen") }
+                });
+                listening.await.map_err(|error| error.to_string())
+            };
+            listens().await?;
+            let honest = || PowerLoss::new(node.clone(), "listener", PORT);
+            lives(honest()).await?;
+            lives(PowerLoss::of_a_lying_disk(node.clone(), "listener", PORT, Duration::from_millis(500))).await?;
+            // A node that was only killed is not taken for one that lost its power.
+            honest().prepare().await.map_err(|error| error.to_string())?;
+            node.kill().await.map_err(|error| error.to_string())?;
+            node.start().await.map_err(|error| error.to_string())?;
+            listens().await?;
+            match honest().is_mended().await {
+                Err(why) if why.contains("did not behave as ordered") => {}
+                other => return Err(format!("{other:?}").into()),
+            }
             node.destroy().await.map_err(|error| error.to_string().into())
         }),
         lab.trial("a name that is not lost is told", |n| async move {

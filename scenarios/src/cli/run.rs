@@ -70,6 +70,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         kind: if keep { RunKind::Kept } else { RunKind::Bound },
         profile: config.profile(&chosen.platform)?,
         members,
+        images: jobs.iter().flat_map(|job| job.scenario.images()).copied().collect(),
         replacements: config.replacements(&chosen.platform),
         policy,
         histories,

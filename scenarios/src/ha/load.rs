@@ -13,8 +13,8 @@ use crate::{ScenarioError, Trial};
 
 /// Clients that insert side by side.
 pub const CLIENTS: usize = 4;
-/// Time from one insert of a client to its next.
-const INSERT_EVERY: Duration = Duration::from_millis(50);
+/// Time from one insert of a client to its next, where the target does not say otherwise.
+pub const INSERT_EVERY: Duration = Duration::from_millis(50);
 /// An insert without an answer by then is unknown.
 const INSERT_LIMIT: Duration = Duration::from_secs(2);
 /// How often each node is asked whether it is writable.
@@ -61,7 +61,7 @@ impl Loads {
     pub async fn start(trial: &Trial, target: &dyn HaTarget) -> Result<Self, ScenarioError> {
         let inserts = trial.recorder()?;
         let adders = target.clients(CLIENTS).await?.into_iter().map(|client| Box::new(Adder(client)) as Box<dyn Client>).collect();
-        let pace = Pace { rhythm: Rhythm::Closed(INSERT_EVERY), limit: INSERT_LIMIT };
+        let pace = Pace { rhythm: Rhythm::Closed(target.insert_every()), limit: INSERT_LIMIT };
         let mut running = vec![Running::start(adders, Box::new(Adds::default()), pace, &inserts)];
         let mut checked = Vec::new();
         for load in target.loads().await? {

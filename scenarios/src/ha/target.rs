@@ -1,6 +1,6 @@
 //! What a database has to tell the driver.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use dora_harness::{
@@ -11,6 +11,7 @@ use dora_harness::{
     workload::{Client, Generator, InsertClient, Pace},
 };
 
+use super::load::INSERT_EVERY;
 use crate::{ScenarioError, Trial};
 
 /// A fault that is aimed at this moment's roles.
@@ -55,6 +56,11 @@ pub trait HaTarget: Send + Sync {
     /// Clients that insert through the path of a real application; each has its own connection, none retries. The clocks are taken from
     /// what they see.
     async fn clients(&self, count: usize) -> Result<Vec<Box<dyn InsertClient>>, ScenarioError>;
+
+    /// Time from one insert of a client to its next.
+    fn insert_every(&self) -> Duration {
+        INSERT_EVERY
+    }
 
     /// Further loads, each with the checker of its history. Called after [`HaTarget::prepare`].
     async fn loads(&self) -> Result<Vec<CheckedLoad>, ScenarioError> {

@@ -40,8 +40,8 @@ pub async fn run_all(
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
     let long = long_lane(jobs);
-    // What needs all databases comes last: before, it would stand still in one lane until the last one has an end.
-    let single = lanes.iter().filter(|(database, _)| **database != Database::Platform);
+    // What needs several databases comes last: before, it would stand still in one lane until the last one has an end.
+    let single = lanes.iter().filter(|(database, _)| !matches!(database, Database::Platform | Database::Openbao));
     let all = join_all(single.map(|(_, lane)| work_off(session, lane, started, ended)));
     let beside = async {
         let database = long?;

@@ -60,6 +60,8 @@ pub struct SessionOptions {
     pub profile: Profile,
     /// The parts of the platform.
     pub members: Vec<Member>,
+    /// Images beyond those of the parts, by name in the catalogue; see [`Scenario::images`].
+    pub images: Vec<&'static str>,
     /// The user's own images, by name in the catalogue.
     pub replacements: BTreeMap<String, String>,
     /// Who may reach what.
@@ -126,7 +128,8 @@ impl Session {
 
     async fn start(engine: Engine, options: SessionOptions, origin: Instant, turns: Arc<Turns>) -> Result<Self, SessionError> {
         let platform = Arc::new(Platform::default());
-        let names = platform.images(&options.members, options.profile);
+        let mut names = platform.images(&options.members, options.profile);
+        names.extend(&options.images);
         // A replacement of an image that this run does not use is checked for its name only.
         let images = engine.ensure_images(&names, &options.replacements, Arc::clone(&options.progress)).await?;
         let ground =

@@ -1,4 +1,5 @@
-//! Encryption in transit: what the client port accepts, and what the client accepts. Identities: who gets in, and who may do what.
+//! Encryption in transit (what the client port accepts, and what the client accepts), keys and certificates. Identities: who gets in, and who may do
+//! what.
 
 mod driver;
 mod target;
@@ -7,10 +8,11 @@ pub mod identity;
 pub mod influxdb;
 pub mod mongodb;
 pub mod neo4j;
+pub mod openbao;
 pub mod postgres;
 pub mod redis;
-pub mod zones;
 pub mod transit;
+pub mod zones;
 
 pub use driver::client_port;
 pub use target::{Listener, TlsTarget};

@@ -101,16 +101,7 @@ impl InfluxClient {
     }
 
     fn build(builder: ClientBuilder, base: String, access: Access, limit: Duration) -> Result<Self, InfluxError> {
-        let http = builder
-            // A proxy of the host's environment must not stand between the client and its node.
-            .no_proxy()
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(limit)
-            .build()
-            .map_err(|error| InfluxError::Setup(error.to_string()))?;
-        Ok(Self { http, base, access })
+        Ok(Self { http: http(builder, limit)?, base, access })
     }
 
     /// One statement of the owner, times in the unit of `epoch` (`ns`, `s`) where one is given.
@@ -136,13 +127,7 @@ impl InfluxClient {
         parameters.extend(epoch.map(|unit| ("epoch", unit)));
         parameters.extend(database.map(|name| ("db", name)));
         let request = if self.access.statements_by_get { self.http.get(url) } else { self.http.post(url) };
-        let text = self.send(request.query(&parameters)).await?;
-        let body: Body = serde_json::from_str(&text).map_err(|error| InfluxError::Broken(format!("the answer is not JSON: {error}")))?;
-        let answer = body.results.into_iter().next().unwrap_or_default();
-        match body.error.or_else(|| answer.error.clone()) {
-            Some(text) => Err(InfluxError::Refused { status: 200, text }),
-            None => Ok(answer),
-        }
+        first_answer(&self.send(request.query(&parameters)).await?)
     }
 
     /// Writes points in line protocol (nanoseconds) into a database's default retention policy.
@@ -158,13 +143,41 @@ impl InfluxClient {
     async fn send(&self, request: RequestBuilder) -> Result<String, InfluxError> {
         let Access { user, password, .. } = &self.access;
         let request = if user.is_empty() { request } else { request.basic_auth(user, Some(password.reveal())) };
-        let response = request.send().await.map_err(sort)?;
-        let status = response.status();
-        let text = response.text().await.map_err(sort)?;
-        if status.is_success() {
-            return Ok(text);
-        }
-        Err(InfluxError::Refused { status: status.as_u16(), text: text.trim().to_owned() })
+        answered(request).await
+    }
+}
+
+/// What all clients of this database share: no proxy, no retries, a limit for each request.
+pub(super) fn http(builder: ClientBuilder, limit: Duration) -> Result<Client, InfluxError> {
+    builder
+        // A proxy of the host's environment must not stand between the client and its node.
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_LIMIT)
+        .timeout(limit)
+        .build()
+        .map_err(|error| InfluxError::Setup(error.to_string()))
+}
+
+/// Sends a request; the body of a good answer.
+pub(super) async fn answered(request: RequestBuilder) -> Result<String, InfluxError> {
+    let response = request.send().await.map_err(sort)?;
+    let status = response.status();
+    let text = response.text().await.map_err(sort)?;
+    if status.is_success() {
+        return Ok(text);
+    }
+    Err(InfluxError::Refused { status: status.as_u16(), text: text.trim().to_owned() })
+}
+
+/// The answer to the only statement of a request.
+pub(super) fn first_answer(text: &str) -> Result<Answer, InfluxError> {
+    let body: Body = serde_json::from_str(text).map_err(|error| InfluxError::Broken(format!("the answer is not JSON: {error}")))?;
+    let answer = body.results.into_iter().next().unwrap_or_default();
+    match body.error.or_else(|| answer.error.clone()) {
+        Some(text) => Err(InfluxError::Refused { status: 200, text }),
+        None => Ok(answer),
     }
 }
 

@@ -1,8 +1,9 @@
-//! InfluxDB: the cluster (0.11.1, meta and data nodes behind mutual TLS), and the single node (1.8).
+//! InfluxDB: the cluster (0.11.1, meta and data nodes behind mutual TLS), the single node (1.8), and two datacentres (2.7).
 
 mod answer;
 mod client;
 mod content;
+pub mod datacentres;
 mod deployment;
 mod form;
 mod membership;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod boot;
+mod certificate_shown;
 mod client;
 mod cluster;
 mod handshake;
@@ -12,6 +13,7 @@ mod switchover;
 
 pub use backup::Repository;
 pub use boot::Plan;
+pub use certificate_shown::show_certificate;
 pub use client::{AccessError, Login, connect};
 pub use cluster::{Credentials, PostgresCluster};
 pub use handshake::{Asked, Handshake, HandshakeError, Purpose};

@@ -90,6 +90,18 @@ impl Access {
         Self { authority: authority.to_owned(), passwords: self.passwords.clone() }
     }
 
+    /// The same with another password for one account.
+    #[must_use]
+    pub fn with_password(&self, account: Account, password: Secret) -> Self {
+        let mut access = self.clone();
+        match account {
+            Account::Admin => access.passwords.admin = password,
+            Account::App => access.passwords.app = password,
+            Account::Backup => access.passwords.backup = password,
+        }
+        access
+    }
+
     /// The authority that it trusts, PEM.
     pub fn authority(&self) -> &str {
         &self.authority

@@ -99,7 +99,7 @@ mod tests {
             format!("x{text}").into_bytes(),
             hex::encode(&text).into_bytes(),
             text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-            text[3..].as_bytes().to_vec(),
+            text.as_bytes()[3..].to_vec(),
         ] {
             assert!(canary.found_in(&bytes).is_some());
         }

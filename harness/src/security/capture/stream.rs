@@ -41,9 +41,12 @@ pub struct Stream {
     pub pieces: Vec<(Vec<u8>, Vec<usize>)>,
 }
 
+/// A segment's sequence number and data.
+type Numbered<'a> = (u32, &'a [u8]);
+
 /// All streams that carried data.
 pub fn streams(packets: &[Packet]) -> Vec<Stream> {
-    let mut segments: BTreeMap<(bool, SocketAddrV4, SocketAddrV4), Vec<(u32, &[u8])>> = BTreeMap::new();
+    let mut segments: BTreeMap<(bool, SocketAddrV4, SocketAddrV4), Vec<Numbered<'_>>> = BTreeMap::new();
     for packet in packets {
         if let Some(segment) = packet.segment
             && !packet.data().is_empty()
@@ -51,7 +54,7 @@ pub fn streams(packets: &[Packet]) -> Vec<Stream> {
             segments.entry((packet.is_loopback, segment.from, segment.to)).or_default().push((segment.sequence, packet.data()));
         }
     }
-    let stream = |((is_loopback, from, to), segments): (_, Vec<(u32, &[u8])>)| Stream {
+    let stream = |((is_loopback, from, to), segments): (_, Vec<Numbered<'_>>)| Stream {
         from,
         to,
         is_loopback,
@@ -62,7 +65,7 @@ pub fn streams(packets: &[Packet]) -> Vec<Stream> {
 }
 
 /// Sorts segments by their distance from the first one seen, leaves out what was sent twice and begins a new piece at each gap.
-fn pieces(mut segments: Vec<(u32, &[u8])>) -> Vec<(Vec<u8>, Vec<usize>)> {
+fn pieces(mut segments: Vec<Numbered<'_>>) -> Vec<(Vec<u8>, Vec<usize>)> {
     let origin = segments[0].0;
     let distance = |sequence: u32| i64::from(sequence.wrapping_sub(origin).cast_signed());
     segments.sort_by_key(|(sequence, _)| distance(*sequence));
@@ -78,7 +81,7 @@ fn pieces(mut segments: Vec<(u32, &[u8])>) -> Vec<(Vec<u8>, Vec<usize>)> {
         if let (Some((bytes, starts)), Some(fresh)) = (pieces.last_mut(), data.get(known..).filter(|fresh| !fresh.is_empty())) {
             starts.push(bytes.len());
             bytes.extend_from_slice(fresh);
-            next += fresh.len() as i64;
+            next += i64::try_from(fresh.len()).unwrap_or(i64::MAX);
         }
     }
     pieces

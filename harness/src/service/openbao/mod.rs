@@ -1,12 +1,16 @@
-//! OpenBao, which stands for Vault: one node that unseals itself.
+//! OpenBao, which stands for Vault: nodes that unseal themselves, three in the production profile.
 
-mod server;
+mod api;
+mod cluster;
+mod pki;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use server::{Openbao, OpenbaoError, OpenbaoRecord};
+pub use api::{Api, OpenbaoError, PORT, ServerState};
+pub use cluster::{AUDIT_LOG, KV_MOUNT, Openbao, OpenbaoRecord};
+pub use pki::{Issued, Pki, PkiError};
 
 use crate::{
     database::Cluster,
@@ -18,8 +22,16 @@ use crate::{
 /// OpenBao's share of the platform.
 #[derive(Debug, Default)]
 pub struct OpenbaoPart {
-    /// The server.
+    /// The servers.
     pub server: Slot<Openbao>,
+}
+
+/// Raft survives the loss of a node from three on.
+const fn count(profile: Profile) -> usize {
+    match profile {
+        Profile::Development | Profile::Staging => 1,
+        Profile::Production => 3,
+    }
 }
 
 #[async_trait]
@@ -33,7 +45,8 @@ impl Part for OpenbaoPart {
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
-        self.server.put(Arc::new(Openbao::start(ground, "bao").await?)).await;
+        let names: Vec<String> = (1..=count(ground.profile())).map(|number| format!("bao{number}")).collect();
+        self.server.put(Arc::new(Openbao::start(ground, &names).await?)).await;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod during;
 mod handoff;
 mod levels;
 mod outages;
+mod replication;
 mod sabotage;
 mod scenarios;
 mod set;

@@ -1,6 +1,6 @@
 //! All of them, in the order in which they run.
 
-use super::{handoff, levels, outages};
+use super::{handoff, levels, outages, replication};
 use crate::Scenario;
 
 /// The scenarios of this module.
@@ -13,4 +13,7 @@ pub const SCENARIOS: &[Scenario] = &[
     outages::TWO_DATA_NODES_LOST,
     handoff::HINTED_HANDOFF,
     outages::ALL_NODES_KILLED,
+    replication::REMOTE_DOWN,
+    replication::SOURCE_DOWN,
+    replication::BOTH_DOWN,
 ];

@@ -8,7 +8,7 @@ use std::{
 
 use dora_fixtures::assets;
 use dora_harness::{
-    database::influxdb::{Influx, InfluxClient, InfluxError},
+    database::influxdb::{Answer, Influx, InfluxClient, InfluxError},
     topology::Node,
 };
 use serde_json::json;
@@ -49,15 +49,23 @@ impl Set {
 
     /// Which numbers a node answers with, and how many points of each. A node that has a copy answers from that and asks no other.
     pub async fn held_by(&self, client: &InfluxClient) -> Result<BTreeMap<u64, u64>, InfluxError> {
+        Ok(Self::found_in(&client.query_in(self.database, &self.statement()?, Some("ns")).await?))
+    }
+
+    /// What asks for every point of the set.
+    pub fn statement(&self) -> Result<String, InfluxError> {
         let context = json!({ "database": self.database, "measurement": self.measurement });
-        let statement =
-            assets::render("schema/influxdb/inserts/held.influxql.j2", context).map_err(|error| InfluxError::Setup(error.to_string()))?;
-        let answer = client.query_in(self.database, statement.trim(), Some("ns")).await?;
+        let statement = assets::render("schema/influxdb/inserts/held.influxql.j2", context);
+        Ok(statement.map_err(|error| InfluxError::Setup(error.to_string()))?.trim().to_owned())
+    }
+
+    /// Which numbers the answer to [`Set::statement`] has, and how many points of each.
+    pub fn found_in(answer: &Answer) -> BTreeMap<u64, u64> {
         let mut found = BTreeMap::new();
         for value in answer.series.iter().flat_map(|series| &series.values).filter_map(|row| row.get(1)?.as_u64()) {
             *found.entry(value).or_default() += 1;
         }
-        Ok(found)
+        found
     }
 }
 

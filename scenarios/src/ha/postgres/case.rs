@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use dora_harness::{
     database::postgres::{ETCD_PORT, PostgresCluster, SERVER_PORT, Switchover},
-    fault::{Fault, Firewall, Kill, NodeLoss, Partition, Pause, ProcessKill, Signal, Together, firewall::Rule, firewall::Verdict},
+    fault::{
+        DiskFull, Fault, Firewall, Kill, NodeLoss, Partition, Pause, PowerLoss, ProcessKill, Signal, Together, firewall::Rule,
+        firewall::Verdict,
+    },
     topology::Node,
 };
 use tokio::time::sleep;
 
-use super::{super::Strike, notice};
+use super::{super::Strike, equipped, notice};
 use crate::ScenarioError;
 
 /// What a scenario breaks.
@@ -29,6 +32,12 @@ pub enum Case {
     AllNodesKilled,
     /// The standbys hear nothing of the primary for some seconds, then it dies.
     CutOffPrimaryKilled,
+    /// Every server loses its power at once, and what it had not flushed; every etcd member dies.
+    PowerLossAllNodes,
+    /// The primary's disk confirms flushes that it does not carry out, then it loses its power.
+    LostFsync,
+    /// The primary's data volume is full, and its log needs new files.
+    DiskFull,
     /// The leadership is handed over on purpose.
     Switchover,
     /// A standby that nobody waits for dies.
@@ -53,14 +62,18 @@ const CUT_OFF_FOR: Duration = Duration::from_secs(3);
 const CUT_OFF_LONG: Duration = Duration::from_secs(9);
 /// What is left of the cut when the primary is dead, so that it can come back.
 const CUT_OFF_BEYOND: Duration = Duration::from_secs(2);
+/// How long a disk lies before its power goes.
+const LIES_FOR: Duration = Duration::from_secs(5);
+/// What is left of a full data volume: less than a page of a table, or a file of the log.
+const LEFT_BYTES: u64 = 4 << 10;
 
 fn failed(what: &str) -> impl Fn(String) -> ScenarioError + '_ {
     move |reason| ScenarioError::client(format!("find {what}"), reason)
 }
 
 impl Case {
-    /// The fault, and whom it hits. `longer`: a cut before the fault lasts longer than is allowed for.
-    pub async fn strike(self, cluster: &Arc<PostgresCluster>, longer: bool) -> Result<Strike, ScenarioError> {
+    /// The fault, and whom it hits. `wider`: it is more than is allowed for: a cut before it lasts longer, every disk lies and not one.
+    pub async fn strike(self, cluster: &Arc<PostgresCluster>, wider: bool) -> Result<Strike, ScenarioError> {
         let primary = cluster.primary().await.map_err(failed("the primary"))?;
         let servers =
             |but: &Node| -> Vec<Node> { cluster.servers().iter().filter(|server| server.name() != but.name()).cloned().collect() };
@@ -78,8 +91,28 @@ impl Case {
                 Ok(Strike { fault: Box::new(Together::new(parts)), hit: cluster.servers().to_vec() })
             }
             Self::CutOffPrimaryKilled => {
-                cut_off(&primary, &servers(&primary), if longer { CUT_OFF_LONG } else { CUT_OFF_FOR }).await?;
+                cut_off(&primary, &servers(&primary), if wider { CUT_OFF_LONG } else { CUT_OFF_FOR }).await?;
                 one(kill(&primary, "primary", SERVER_PORT), primary)
+            }
+            Self::PowerLossAllNodes => {
+                let cut = |server: &Node| Box::new(PowerLoss::new(server.clone(), "server", SERVER_PORT)) as Box<dyn Fault>;
+                let parts = cluster.servers().iter().map(cut);
+                let parts = parts.chain(cluster.etcd().iter().map(|member| kill(member, "consensus", ETCD_PORT))).collect();
+                Ok(Strike { fault: Box::new(Together::new(parts)), hit: cluster.servers().to_vec() })
+            }
+            Self::LostFsync => {
+                let lie = |server: &Node, role: &str| {
+                    Box::new(PowerLoss::of_a_lying_disk(server.clone(), role, SERVER_PORT, LIES_FOR)) as Box<dyn Fault>
+                };
+                if wider {
+                    let parts = cluster.servers().iter().map(|server| lie(server, "server")).collect();
+                    return Ok(Strike { fault: Box::new(Together::new(parts)), hit: cluster.servers().to_vec() });
+                }
+                one(lie(&primary, "primary"), primary)
+            }
+            Self::DiskFull => {
+                equipped::switch_logs(cluster, &primary);
+                one(Box::new(DiskFull::new(primary.clone(), "primary", LEFT_BYTES)), primary)
             }
             Self::Switchover => {
                 let to = cluster.standbys(true).await.map_err(failed("a synchronous standby"))?.remove(0);
@@ -134,12 +167,14 @@ impl Case {
             | Self::PostmasterKilled
             | Self::PatroniKilled
             | Self::CutOffPrimaryKilled
+            | Self::DiskFull
+            | Self::LostFsync
             | Self::Switchover
             | Self::PrimaryIsolated
             | Self::PrimaryIsolatedFromEtcd => notice::another_leads(cluster, hit).await,
             Self::StandbyKilled | Self::SyncStandbyKilled => notice::follower_is_missed(cluster, hit).await,
             Self::PrimaryIsolatedFromStandbys => notice::nobody_follows(cluster).await,
-            Self::AllNodesKilled => notice::pooler_leads_nowhere(cluster).await,
+            Self::AllNodesKilled | Self::PowerLossAllNodes => notice::pooler_leads_nowhere(cluster).await,
             Self::EtcdNodeLost => notice::etcd_leads_on(cluster, hit).await,
             Self::EtcdMajorityLost => notice::etcd_has_no_leader(cluster).await,
         }

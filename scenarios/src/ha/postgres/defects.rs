@@ -6,10 +6,15 @@ use std::{
     time::Duration,
 };
 
-use dora_harness::{database::postgres::PostgresCluster, patience::within, topology::Node};
+use dora_fixtures::assets;
+use dora_harness::{
+    database::postgres::{PostgresCluster, connect},
+    patience::within,
+    topology::Node,
+};
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{pooler, sabotage, settings, target::run_script};
+use super::{line::CONNECT_LIMIT, pooler, sabotage, settings, target::run_script};
 use crate::{Sabotage, ScenarioError};
 
 /// How long something stays frozen. Longer than the objective after the fault; frozen for good, a proof would only wait for a redundancy
@@ -63,6 +68,8 @@ impl Defects {
             self.stop_etcd_follower().await?;
         } else if self.has(&sabotage::SESSION_POOLING) {
             pooler::pool_by_session(&self.cluster).await?;
+        } else if self.has(&sabotage::FSYNC_OFF) {
+            without_flushes(&self.cluster).await?;
         } else if self.has(&sabotage::UNLOGGED) {
             run_script(&self.cluster, "schema/postgres/sabotage/unlogged.sql").await?;
         }
@@ -144,5 +151,20 @@ pub async fn asynchronous(cluster: &PostgresCluster) -> Result<(), ScenarioError
         if names.is_empty() { Ok(()) } else { Err(format!("it waits for {names}")) }
     })
     .await?;
+    Ok(())
+}
+
+/// Lets every server run without flushing anything.
+async fn without_flushes(cluster: &PostgresCluster) -> Result<(), ScenarioError> {
+    settings::change(cluster, settings::WITHOUT_FLUSHES).await?;
+    for server in cluster.servers() {
+        within("a server that flushes nothing", SETTINGS_LIMIT, Duration::from_millis(250), || async {
+            let mut connection = connect(&cluster.superuser_login(server), CONNECT_LIMIT).await.map_err(|error| error.to_string())?;
+            let question = assets::text("schema/postgres/monitoring/flushes.sql").map_err(|error| error.to_string())?;
+            let flushes: bool = sqlx::query_scalar(question).fetch_one(&mut connection).await.map_err(|error| error.to_string())?;
+            if flushes { Err(format!("{} still flushes", server.name())) } else { Ok(()) }
+        })
+        .await?;
+    }
     Ok(())
 }

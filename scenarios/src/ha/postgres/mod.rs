@@ -4,6 +4,8 @@ mod case;
 mod crash;
 mod crowd;
 mod defects;
+mod disk;
+mod equipped;
 mod frame;
 mod hot_standby;
 mod inserts;

@@ -93,6 +93,16 @@ pub const STANDBYS_DEAF: Sabotage = Sabotage {
 pub const UNLOGGED: Sabotage =
     Sabotage { id: "unlogged-table", what: "the inserts go to an unlogged table", expects: "acknowledged-writes-lost" };
 
+/// Nothing reaches the disk in time.
+pub const FSYNC_OFF: Sabotage = Sabotage { id: "fsync-off", what: "the servers run with fsync = off", expects: "acknowledged-writes-lost" };
+
+/// No honest copy is left.
+pub const ALL_DISKS_LIE: Sabotage = Sabotage {
+    id: "all-disks-lie",
+    what: "the disks of all servers confirm flushes that they do not carry out, and all lose their power",
+    expects: "acknowledged-writes-lost",
+};
+
 /// The loss is larger than what is allowed for.
 pub const CUT_OFF_LONGER: Sabotage = Sabotage {
     id: "cut-off-longer",

@@ -1,6 +1,6 @@
 //! All scenarios of this database, in the order in which they run.
 
-use super::{crash, hot_standby, network, planned, pool, standbys};
+use super::{crash, disk, hot_standby, network, planned, pool, standbys};
 use crate::Scenario;
 
 /// The scenarios of this module.
@@ -24,4 +24,8 @@ pub const SCENARIOS: &[Scenario] = &[
     network::ETCD_MAJORITY_LOST_FAILSAFE,
     pool::POOL,
     hot_standby::HOT_STANDBY,
+    // Last: each replaces the cluster before and after.
+    disk::DISK_FULL,
+    disk::POWER_LOSS_ALL_NODES,
+    disk::LOST_FSYNC,
 ];

@@ -13,6 +13,8 @@ pub const ASYNCHRONOUS: &str = "config/patroni-settings/asynchronous.json";
 pub const FAILSAFE: &str = "config/patroni-settings/failsafe.json";
 /// Acknowledges when two standbys have a commit, or not at all.
 pub const STRICT: &str = "config/patroni-settings/strict.json";
+/// Nothing is flushed to the disk.
+pub const WITHOUT_FLUSHES: &str = "config/patroni-settings/without-flushes.json";
 /// Undoes all others.
 const STANDARD: &str = "config/patroni-settings/standard.json";
 

@@ -206,7 +206,8 @@ impl HaTarget for PostgresHa {
 
     async fn strike(&self) -> Result<Strike, ScenarioError> {
         self.defects.plant_with_fault().await?;
-        let strike = self.plan.case.strike(&self.cluster, self.defects.has(&sabotage::CUT_OFF_LONGER)).await?;
+        let wider = [&sabotage::CUT_OFF_LONGER, &sabotage::ALL_DISKS_LIE].into_iter().any(|sabotage| self.defects.has(sabotage));
+        let strike = self.plan.case.strike(&self.cluster, wider).await?;
         for node in &strike.hit {
             let before = rewinds(node).await.len();
             self.rewound.lock().unwrap_or_else(PoisonError::into_inner).insert(node.name().to_owned(), before);

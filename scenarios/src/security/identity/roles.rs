@@ -29,6 +29,8 @@ pub enum Seen {
     Allowed,
     /// The engine refused it for want of rights, and said so.
     Denied,
+    /// This member leaves it to another one, before it asks for rights: it says nothing here.
+    Elsewhere,
     /// Anything else, in the engine's words: it shows neither.
     Other(String),
 }
@@ -159,6 +161,13 @@ fn judge(trial: &Trial, cells: &[Cell]) {
             }
         }
     }
+    let mut decided: BTreeMap<(DomainRole, &str), bool> = BTreeMap::new();
+    for cell in cells {
+        *decided.entry((cell.role, &cell.what)).or_default() |= cell.seen != Seen::Elsewhere;
+    }
+    for ((role, what), _) in decided.into_iter().filter(|(_, somewhere)| !somewhere) {
+        trial.find(Finding::unconfirmed("decided-nowhere", format!("{role}: {what} was left by each member to another")));
+    }
     for cell in of(is_unclear) {
         if let Seen::Other(words) = &cell.seen {
             let message =
@@ -182,7 +191,7 @@ fn draw(cells: &[Cell], places: &[String]) -> ProbeMatrix {
         let observed = match &cell.seen {
             Seen::Allowed => ALLOWED,
             Seen::Denied => DENIED,
-            Seen::Other(_) => continue,
+            Seen::Elsewhere | Seen::Other(_) => continue,
         };
         let column = DomainRole::ALL.iter().position(|role| *role == cell.role).unwrap_or_default();
         rows[number].cells[column] = Some(ProbeCell::new(if cell.expected { ALLOWED } else { DENIED }, observed));

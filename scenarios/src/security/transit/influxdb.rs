@@ -160,7 +160,7 @@ impl Target {
         let (first, second) = (nodes[0].clone(), nodes[1].clone());
         let last = nodes.len();
         let end = nodes[last - 1].clone();
-        let peers: String = nodes[..last - 1].iter().map(|peer| format!("\ncheckHost = {}", peer.name())).collect();
+        let peers = nodes[..last - 1].iter().fold(String::new(), |text, peer| text + "\ncheckHost = " + peer.name());
         let inside = format!("connect = 127.0.1.{last}:{META_PORT}");
         let verified = format!("{inside}\nverifyChain = yes{peers}");
         let strong = "ciphersuites = TLS_AES_256_GCM_SHA384:";

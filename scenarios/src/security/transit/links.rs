@@ -25,6 +25,8 @@ use crate::{ScenarioError, Trial};
 const WATCH: Duration = Duration::from_secs(8);
 /// One connection that carries the control.
 const CONTROL_LIMIT: Duration = Duration::from_secs(3);
+/// How often each node is sent the control.
+const CONTROLS: usize = 4;
 
 /// The scenario: see the module.
 ///
@@ -62,20 +64,22 @@ async fn watch(trial: &Trial, target: &dyn TransitTarget) -> Result<(), Scenario
     let written = target.write_canary(&canary.text()).await;
     sleep(stretched(WATCH).saturating_sub(started.elapsed())).await;
     // Also when the writing failed: a forgotten capture fills the node's memory.
-    let captured = join_all(captures.into_iter().map(Capture::finish)).await;
+    let ended = join_all(captures.into_iter().map(Capture::finish)).await;
     written?;
-    let captured = captured.into_iter().collect::<Result<Vec<Captured>, _>>().map_err(failed)?;
+    let seen = ended.into_iter().collect::<Result<Vec<Captured>, _>>().map_err(failed)?;
     trial.note("capture", "ended");
-    let traffic: Vec<NodeTraffic> = captured.iter().map(|captured| NodeTraffic::of(captured, &canary, &control)).collect();
+    let traffic: Vec<NodeTraffic> = seen.iter().map(|captured| NodeTraffic::of(captured, &canary, &control)).collect();
     report(trial, &wiring, &traffic, &canary);
     Ok(())
 }
 
 /// The text in plaintext on one of the node's own ports, cut in two: a capture that shows it whole sees packets, and can put them together.
+///
+/// The server may end the connection between the halves, so it is sent several times. What was not sent is not found, and that is judged.
 async fn send_control(wiring: &Wiring, node: &Node, control: &Canary) {
     let listeners = wiring.listeners(node);
     let Some(listener) = listeners.iter().find(|listener| listener.on == Reach::Network) else { return };
-    let send = async {
+    let send = || async {
         let mut stream = TcpStream::connect(node.socket(listener.port)).await?;
         stream.set_nodelay(true)?;
         let text = control.text();
@@ -84,8 +88,9 @@ async fn send_control(wiring: &Wiring, node: &Node, control: &Canary) {
         stream.write_all(second).await?;
         stream.flush().await
     };
-    // What was not sent is not found, and that is what is judged.
-    let _ = timeout(CONTROL_LIMIT, send).await;
+    for _ in 0..CONTROLS {
+        let _: Result<std::io::Result<()>, _> = timeout(CONTROL_LIMIT, send()).await;
+    }
 }
 
 fn report(trial: &Trial, wiring: &Wiring, traffic: &[NodeTraffic], canary: &Canary) {
@@ -104,7 +109,9 @@ fn report(trial: &Trial, wiring: &Wiring, traffic: &[NodeTraffic], canary: &Cana
     }
     let (rows, findings): (Vec<ProbeRow>, Vec<Finding>) = rows(wiring, traffic, canary);
     let plaintext = findings.iter().filter(|finding| finding.id == "link-in-plaintext").count();
-    findings.into_iter().chain(undeclared(wiring, traffic)).for_each(|finding| trial.find(finding));
+    for finding in findings.into_iter().chain(undeclared(wiring, traffic)) {
+        trial.find(finding);
+    }
     trial.measure("plaintext_links", Some(plaintext as f64), "links");
     trial.measure("packets_with_canary", Some(traffic.iter().map(|node| node.canary.len()).sum::<usize>() as f64), "flows");
     trial.measure("packets", Some(traffic.iter().map(|node| node.packets).sum::<usize>() as f64), "packets");

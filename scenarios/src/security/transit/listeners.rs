@@ -92,7 +92,9 @@ async fn probe_all(trial: &Trial, target: &dyn TransitTarget, which: Which) -> R
         let sockets = ListeningSockets::of(node).await?;
         let difference = compare(&wiring, node, &sockets);
         differences += difference.findings.len();
-        difference.findings.into_iter().for_each(|finding| trial.find(finding));
+        for finding in difference.findings {
+            trial.find(finding);
+        }
         further.extend(difference.undeclared.into_iter().map(|port| (node.clone(), port)));
         registered.extend(register_rows(node, &sockets, &listeners));
         // A peer's identity: on some links a node has to be the one that it says it is.
@@ -106,8 +108,8 @@ async fn probe_all(trial: &Trial, target: &dyn TransitTarget, which: Which) -> R
         }));
     }
     trial.note("probe", format!("{} listeners", places.len()));
-    let probes: Vec<_> = places.iter().map(|place| probe_row(trial, &prober, place)).collect();
-    let mut rows: Vec<ProbeRow> = stream::iter(probes).buffered(ROWS_AT_ONCE).try_collect().await?;
+    let handshakes: Vec<_> = places.iter().map(|place| probe_row(trial, &prober, place)).collect();
+    let mut rows: Vec<ProbeRow> = stream::iter(handshakes).buffered(ROWS_AT_ONCE).try_collect().await?;
     for (node, port) in further {
         rows.push(beside_the_model(trial, &node, port, which).await);
     }

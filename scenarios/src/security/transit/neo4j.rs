@@ -198,10 +198,10 @@ impl TransitTarget for Target {
 
     async fn write_canary(&self, text: &str) -> Result<(), ScenarioError> {
         if let Some(cluster) = &self.cluster {
-            Self::write_to_cluster(cluster, text).await?;
+            Box::pin(Self::write_to_cluster(cluster, text)).await?;
         }
         match &self.community {
-            Some(community) => self.write_to_community(community, text).await,
+            Some(community) => Box::pin(self.write_to_community(community, text)).await,
             None => Ok(()),
         }
     }

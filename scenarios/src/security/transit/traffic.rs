@@ -30,11 +30,14 @@ impl NodeTraffic {
     /// Reads a capture. The run's own control streams are found and left out of what is judged.
     pub fn of(captured: &Captured, canary: &Canary, control: &Canary) -> Self {
         let all = streams(&captured.packets);
-        let holds_control = |stream: &Stream| {
-            let text = control.text();
-            stream.pieces.iter().any(|(bytes, _)| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+        let text = control.text();
+        let holds = |stream: &Stream, part: &str| {
+            stream.pieces.iter().any(|(bytes, _)| bytes.windows(part.len()).any(|window| window == part.as_bytes()))
         };
-        let controls: BTreeSet<_> = all.iter().filter(|stream| holds_control(stream)).map(|stream| (stream.from, stream.to)).collect();
+        let saw_control = all.iter().any(|stream| holds(stream, &text));
+        // A server may end the connection before the second half is sent; the first half alone tells whose stream it is.
+        let begins = &text[..text.len() / 2];
+        let controls: BTreeSet<_> = all.iter().filter(|stream| holds(stream, begins)).map(|stream| (stream.from, stream.to)).collect();
         // What is answered to a control is no link's either.
         let is_control = |stream: &Stream| controls.contains(&(stream.from, stream.to)) || controls.contains(&(stream.to, stream.from));
         let streams: Vec<Stream> = all.into_iter().filter(|stream| !is_control(stream)).collect();
@@ -52,7 +55,7 @@ impl NodeTraffic {
         }
         Self {
             node: captured.node.clone(),
-            saw_control: !controls.is_empty(),
+            saw_control,
             streams,
             canary: found.into_iter().take(3).collect(),
             packets: captured.packets.len(),

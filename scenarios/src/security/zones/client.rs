@@ -24,7 +24,7 @@ use crate::{
 /// Between two logins of a client.
 const EVERY: Duration = Duration::from_millis(150);
 /// A login that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(8);
 /// The program on the seat is ready by then.
 const READY_LIMIT: Duration = Duration::from_secs(15);
 /// From where on a seat's ports are chosen: several scenarios use one seat side by side.

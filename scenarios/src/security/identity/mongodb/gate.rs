@@ -27,8 +27,10 @@ use crate::{
 
 /// What a request may take; a member that refuses the handshake is asked again until then.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
-/// `AuthenticationFailed`, `Unauthorized`, `MechanismUnavailable`.
-const REFUSALS: [i32; 3] = [18, 13, 334];
+/// `AuthenticationFailed`, `Unauthorized`, `MechanismUnavailable`, `UserNotFound` (of a certificate's subject).
+const REFUSALS: [i32; 4] = [18, 13, 334, ABSENT];
+/// How the end of a handshake reads at the client. The certificate of the run's authority, which the same server takes, is the control.
+const HANDSHAKE_ENDS: [&str; 4] = ["received fatal alert", "unexpected end of file", "Connection reset", "close_notify"];
 /// `BadValue`: the server does not make an account for a subject of its members' unit.
 const BAD_VALUE: i32 = 2;
 /// `UserNotFound`.
@@ -76,8 +78,8 @@ impl MongodbGate {
             options.credential = Some(credential.username(APPLICATION.to_owned()).password(right.reveal().to_owned()).build());
         };
         let (known, unknown) =
-            (self.certificate(set, self.ground.authority(), KNOWN)?, self.certificate(set, self.ground.authority(), UNKNOWN)?);
-        let foreign = self.certificate(set, self.ground.foreign_authority(), KNOWN)?;
+            (Self::certificate(set, self.ground.authority(), KNOWN)?, Self::certificate(set, self.ground.authority(), UNKNOWN)?);
+        let foreign = Self::certificate(set, self.ground.foreign_authority(), KNOWN)?;
         let check = |way: &str, expected, observed, finding| check(way, node, expected, observed, finding);
         Ok(vec![
             check(
@@ -116,7 +118,7 @@ impl MongodbGate {
         ])
     }
 
-    fn certificate(&self, set: &ReplicaSet, authority: &Authority, name: &str) -> Result<Access, ScenarioError> {
+    fn certificate(set: &ReplicaSet, authority: &Authority, name: &str) -> Result<Access, ScenarioError> {
         let failed = |reason: String| ScenarioError::client("issue a certificate for a client", reason);
         let identity = authority.issue_client(name).map_err(|error: AuthorityError| failed(error.to_string()))?;
         set.access().with_identity(&identity).map_err(|error| failed(error.to_string()))
@@ -210,9 +212,9 @@ fn is_refusal(error: &Error) -> bool {
     match &*error.kind {
         ErrorKind::Authentication { .. } => true,
         ErrorKind::Command(command) => REFUSALS.contains(&command.code),
-        // A certificate of a foreign authority: the server ends the handshake with an alert, and the driver tries until it gives up.
-        ErrorKind::ServerSelection { message, .. } => message.contains("received fatal alert"),
-        ErrorKind::Io(error) => error.to_string().contains("received fatal alert"),
+        // A certificate of a foreign authority: the server ends the handshake, and the driver tries until it gives up.
+        ErrorKind::ServerSelection { message, .. } => HANDSHAKE_ENDS.iter().any(|end| message.contains(end)),
+        ErrorKind::Io(error) => HANDSHAKE_ENDS.iter().any(|end| error.to_string().contains(end)),
         _ => false,
     }
 }

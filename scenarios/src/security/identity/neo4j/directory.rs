@@ -65,7 +65,7 @@ impl DirectoryGate {
     async fn logins(&self) -> Vec<Check> {
         let people = &self.pods.people;
         let (empty, default) = (Secret::from(String::new()), Secret::from("neo4j".to_owned()));
-        let tried: [(&str, Option<(&str, &Secret)>, Login, &'static str); 7] = [
+        let tried = [
             ("right password", Some(("rita", &people.reader)), Login::Accepted, "right-password-refused"),
             ("wrong password", Some(("rita", &self.wrong)), Login::Refused, "wrong-password-accepted"),
             ("somebody else's password", Some(("rita", &people.admin)), Login::Refused, "wrong-password-accepted"),

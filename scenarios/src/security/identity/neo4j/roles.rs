@@ -71,7 +71,9 @@ impl RoleSession for Session {
         match self.0.run(&probe.attempt).await {
             Outcome::Done(_) => Seen::Allowed,
             Outcome::Refused { code, .. } if code == REFUSED => Seen::Denied,
-            Outcome::Refused { code, .. } if code == NOT_A_LEADER || probe.passed.as_ref() == Some(&code) => Seen::Allowed,
+            // A follower says so to everybody, whoever asks.
+            Outcome::Refused { code, .. } if code == NOT_A_LEADER => Seen::Elsewhere,
+            Outcome::Refused { code, .. } if probe.passed.as_ref() == Some(&code) => Seen::Allowed,
             Outcome::Refused { code, message } => Seen::Other(format!("{code}: {message}")),
             Outcome::Broken(words) => Seen::Other(words),
         }

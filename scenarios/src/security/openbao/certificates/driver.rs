@@ -1,0 +1,224 @@
+//! Two rotations of every node under load: to certificates of the key manager's authority, and to those of its successor.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dora_harness::{
+    patience::within,
+    security::{SeenCertificate, TlsProber},
+    service::openbao::Pki,
+    topology::Node,
+};
+use dora_reports::evidence::{Finding, NamedLimit, Register};
+use tokio::time::sleep;
+
+use super::{
+    load::Load,
+    target::{CertificateTarget, install},
+};
+use crate::{
+    Sabotage, ScenarioError, Trial,
+    security::{Listener, openbao::parts::openbao},
+};
+
+const ONE_SKIPPED: &str = "one-node-skipped";
+const NOT_TAKEN_UP: &str = "files-not-taken-up";
+const CHAIN_CUT: &str = "intermediate-missing";
+const FOREIGN: &str = "foreign-issuer";
+const OLD_AUTHORITY: &str = "old-authority-stays";
+
+/// What is planted for every database.
+pub const SABOTAGES: [Sabotage; 5] = [
+    Sabotage { id: ONE_SKIPPED, what: "the last node is left out of the first rotation", expects: "certificate-not-rotated" },
+    Sabotage { id: NOT_TAKEN_UP, what: "new files are put in place, and no node is told", expects: "certificate-not-rotated" },
+    Sabotage { id: CHAIN_CUT, what: "the nodes' new files lack the intermediate certificate", expects: "requests-failed" },
+    Sabotage { id: FOREIGN, what: "the last node gets a certificate from somebody else", expects: "foreign-issuer" },
+    Sabotage { id: OLD_AUTHORITY, what: "the last node is left out when the authority changes", expects: "old-authority-used" },
+];
+
+/// What a scenario of certificates does, for its `method`.
+pub const METHOD: &[&str] = &[
+    "OpenBao keeps an intermediate authority of the run's root; the certificates with which the nodes were started come from the root itself",
+    "clients connect anew for each request, verify the whole chain and are counted while all that follows happens",
+    "each node in turn gets a certificate from OpenBao, and takes it up without a restart",
+    "OpenSSL in a pod of the run reads subject, issuer and serial number from every listener before and after: each must be the one that was issued",
+    "a second intermediate authority takes the first one's place: every node gets a certificate from it, and no listener may present the first one's",
+    "all certificates that were in use are registered with owner, serial number, issuer, end and place",
+];
+
+/// A node's certificate in the platform lives longer than any run.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// From being told to presenting the new certificate.
+const TAKE_UP_LIMIT: Duration = Duration::from_secs(20);
+/// Load before the first and after the last rotation.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The scenario: see the module.
+///
+/// # Errors
+/// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
+pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(), ScenarioError> {
+    let allowed = trial.promise.failed_requests_max.unwrap_or_default() as f64;
+    trial.promise_limits(
+        "a rotation of every node fails no request beyond the bound",
+        vec![NamedLimit::at_most("failed_requests", allowed, "requests"), NamedLimit::at_most("stale_listeners", 0.0, "listeners")],
+    );
+    let bao = openbao(trial).await?;
+    let prober = trial.platform().prober(trial.ground()).await?;
+    let case = trial.scenario.case();
+    let root = trial.ground().authority();
+    let first = Pki::set_up(&bao, root, &format!("{case}-1"), &format!("{case} one")).await?;
+    let second = Pki::set_up(&bao, root, &format!("{case}-2"), &format!("{case} two")).await?;
+    let mut rotation = Rotation { trial, target, prober, rows: Vec::new(), stale: 0 };
+    let load = Load::default();
+    let work = async {
+        let outcome = rotation.carry_out(&first, &second).await;
+        load.end();
+        outcome
+    };
+    let (outcome, ()) = tokio::join!(work, load.run(target));
+    let mended = if trial.sabotage.is_some() { rotation.mend(&second).await } else { Ok(()) };
+    first.remove().await?;
+    second.remove().await?;
+    trial.measure("failed_requests", Some(load.failed() as f64), "requests");
+    trial.measure("answered_requests", Some(load.succeeded() as f64), "requests");
+    trial.measure("stale_listeners", Some(rotation.stale as f64), "listeners");
+    if let Some(error) = load.first_failure().filter(|_| load.failed() as f64 > allowed) {
+        trial.find(Finding::violation("requests-failed", format!("{} requests failed, the first one by: {error}", load.failed())));
+    }
+    if load.succeeded() == 0 {
+        trial.find(Finding::unconfirmed("no-load", "no request was answered at all, so nothing can be said about those that failed"));
+    }
+    trial.register(Register {
+        title: "Certificates in use".into(),
+        columns: ["Listener", "Owner", "Serial number", "Issuer", "Ends", "When"].map(ToOwned::to_owned).to_vec(),
+        rows: rotation.rows,
+    });
+    // What the load saw counts, also where the rotation could not be carried out to its end.
+    outcome.and(mended)
+}
+
+struct Rotation<'a> {
+    trial: &'a Trial,
+    target: &'a dyn CertificateTarget,
+    prober: TlsProber,
+    rows: Vec<Vec<String>>,
+    /// Listeners with another certificate than they should have.
+    stale: usize,
+}
+
+impl Rotation<'_> {
+    async fn carry_out(&mut self, first: &Pki, second: &Pki) -> Result<(), ScenarioError> {
+        self.register("at the start").await?;
+        sleep(SETTLE).await;
+        let skipped = self.trial.is_sabotaged_by(ONE_SKIPPED);
+        let issued = self.all_nodes(first, skipped).await?;
+        self.judge(&issued, "certificate-not-rotated").await?;
+        self.register("under the first authority").await?;
+        self.target.further().await?;
+        let skipped = self.trial.is_sabotaged_by(OLD_AUTHORITY);
+        let issued = self.all_nodes(second, skipped).await?;
+        self.judge(&issued, "old-authority-used").await?;
+        self.register("under the second authority").await?;
+        sleep(SETTLE).await;
+        Ok(())
+    }
+
+    /// Gives every node a certificate, the last one excepted where `skips_last`. The serial numbers that were issued, by node.
+    async fn all_nodes(&self, pki: &Pki, skips_last: bool) -> Result<BTreeMap<String, String>, ScenarioError> {
+        let nodes = self.target.nodes();
+        let last = nodes.last().map(|node| node.name().to_owned()).unwrap_or_default();
+        let mut serials = BTreeMap::new();
+        for node in &nodes {
+            let issued = pki.issue_node(node.name(), node.address(), LIFETIME).await?;
+            serials.insert(node.name().to_owned(), issued.serial.clone());
+            if skips_last && node.name() == last {
+                continue;
+            }
+            let mut identity = issued.identity.clone();
+            if self.trial.is_sabotaged_by(CHAIN_CUT) {
+                let end = identity.certificate.find("-----END CERTIFICATE-----").map_or(identity.certificate.len(), |at| at + 25);
+                identity.certificate.truncate(end);
+                identity.certificate.push('\n');
+            }
+            if self.trial.is_sabotaged_by(FOREIGN) && node.name() == last {
+                let foreign = self.trial.ground().foreign_authority();
+                identity = foreign
+                    .issue_node(node.name(), node.address())
+                    .map_err(|error| ScenarioError::client("plant a foreign certificate", error))?;
+            }
+            install(node, &identity).await?;
+            if !self.trial.is_sabotaged_by(NOT_TAKEN_UP) {
+                self.target.take_up(node).await?;
+            }
+            self.trial.note("rotation", format!("{} has certificate {}", node.name(), issued.serial));
+        }
+        Ok(serials)
+    }
+
+    /// Compares what every listener presents with what was issued for its node.
+    async fn judge(&mut self, issued: &BTreeMap<String, String>, finding: &str) -> Result<(), ScenarioError> {
+        for listener in self.target.listeners() {
+            let place = place(&listener);
+            let wanted = &issued[listener.node.name()];
+            // Who is planted to be stale need not be waited for.
+            let limit = if self.trial.sabotage.is_some() { Duration::from_secs(4) } else { TAKE_UP_LIMIT };
+            let taken_up = within("the new certificate", limit, Duration::from_millis(300), || async {
+                match self.seen(&listener).await {
+                    Ok(seen) if seen.serial == *wanted => Ok(()),
+                    Ok(seen) => Err(format!("serial {} by {}", seen.serial, seen.issuer)),
+                    Err(error) => Err(error.to_string()),
+                }
+            });
+            if taken_up.await.is_ok() {
+                continue;
+            }
+            self.stale += 1;
+            let seen = self.seen(&listener).await?;
+            let id = if seen.issuer.contains("somebody else") { "foreign-issuer" } else { finding };
+            let message = format!("{place} presents {} by {} and should present {wanted}", seen.serial, seen.issuer);
+            self.trial.find(Finding::violation(id, message));
+        }
+        Ok(())
+    }
+
+    async fn seen(&self, listener: &Listener) -> Result<SeenCertificate, ScenarioError> {
+        let seen = self.prober.certificate(listener.node.address(), listener.port, listener.start).await?;
+        seen.ok_or_else(|| ScenarioError::client("read a certificate", format!("{} presents none", place(listener))))
+    }
+
+    async fn register(&mut self, when: &str) -> Result<(), ScenarioError> {
+        for listener in self.target.listeners() {
+            let seen = self.seen(&listener).await?;
+            self.rows.push(vec![place(&listener), seen.subject, seen.serial, seen.issuer, seen.expires, when.to_owned()]);
+        }
+        Ok(())
+    }
+
+    /// After a proof: every node has a good certificate again.
+    async fn mend(&self, pki: &Pki) -> Result<(), ScenarioError> {
+        for node in self.target.nodes() {
+            let issued = pki.issue_node(node.name(), node.address(), LIFETIME).await?;
+            install(&node, &issued.identity).await?;
+            self.target.take_up(&node).await?;
+        }
+        Ok(())
+    }
+}
+
+fn place(listener: &Listener) -> String {
+    format!("{}:{}", listener.node.name(), listener.port)
+}
+
+/// The nodes of several clusters in one list.
+pub fn listeners_of(nodes: &[Node], port: u16, start: dora_harness::security::StartTls) -> Vec<Listener> {
+    nodes.iter().map(|node| Listener { node: node.clone(), port, start }).collect()
+}
+
+/// Runs the scenario for a target that may be missing.
+///
+/// # Errors
+/// As [`rotate`], or [`ScenarioError::Missing`].
+pub async fn rotate_if_there<T: CertificateTarget>(trial: &Trial, target: Option<T>, name: &str) -> Result<(), ScenarioError> {
+    let target = target.ok_or_else(|| ScenarioError::Missing(format!("there is no {name} in this run")))?;
+    rotate(trial, &target).await
+}

@@ -1,0 +1,27 @@
+//! The key manager: what it issues, what it keeps, and what happens without it.
+
+mod certificates;
+mod dynamic_credentials;
+mod expired_authority;
+mod leader_lost;
+mod parts;
+mod rotated_passwords;
+mod sealed;
+mod secret_search;
+mod transit;
+
+use crate::Scenario;
+
+/// The scenarios of this module.
+pub const SCENARIOS: &[Scenario] = &[
+    dynamic_credentials::SCENARIO,
+    rotated_passwords::SCENARIO,
+    transit::SCENARIO,
+    certificates::REDIS,
+    certificates::POSTGRES,
+    certificates::MONGODB,
+    expired_authority::SCENARIO,
+    secret_search::SCENARIO,
+    sealed::SCENARIO,
+    leader_lost::SCENARIO,
+];

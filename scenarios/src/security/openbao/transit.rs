@@ -1,0 +1,209 @@
+//! The key of the backups is wrapped by a key that never leaves OpenBao.
+
+use std::time::Duration;
+
+use dora_harness::{
+    security::Secret,
+    service::openbao::{KV_MOUNT, Openbao, OpenbaoError},
+};
+use dora_reports::evidence::{Finding, ProbeCell, ProbeMatrix, ProbeRow};
+use serde_json::{Value, json};
+
+use super::parts::{openbao, postgres, text_of};
+use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
+
+const NO_REWRAP: &str = "rewrap-skipped";
+const OLD_VERSION_STAYS: &str = "old-version-stays";
+const EXPORTABLE: &str = "key-exportable";
+const OTHER_KEY: &str = "wrapped-by-another-key";
+
+/// The scenario.
+pub const SCENARIO: Scenario = Scenario {
+    id: "security/openbao/transit",
+    title: "The key of PostgreSQL's backups is wrapped, and its wrapping key can be changed",
+    pillar: Pillar::Security,
+    database: Database::Openbao,
+    clauses: &["SEC-KMS"],
+    goal: "The passphrase of the backup repository is kept wrapped only; after the wrapping key is changed the new form opens and the old one does not.",
+    method: &[
+        "the passphrase is encrypted by a transit key (AES-256-GCM) and only the wrapped form is stored",
+        "the stored form is unwrapped: it must be the passphrase that the running cluster's archiving uses",
+        "the transit key is rotated, the stored form rewrapped without the passphrase leaving the server, and the old version retired",
+        "the new form must open; the form from before the rotation, and one whose text was altered, must be refused for that reason",
+        "the transit key itself must not be handed out, to root either",
+    ],
+    does_not_show: &["a restore with the unwrapped passphrase", "how fast many keys are rewrapped"],
+    needs_high_availability: false,
+    deadline: Duration::from_secs(60),
+    sabotages: &[
+        Sabotage { id: NO_REWRAP, what: "the stored form is not rewrapped", expects: "wrapped-key-lost" },
+        Sabotage { id: OLD_VERSION_STAYS, what: "the old version of the key is not retired", expects: "old-form-opens" },
+        Sabotage { id: EXPORTABLE, what: "the transit key may be exported", expects: "transit-key-exported" },
+        Sabotage { id: OTHER_KEY, what: "what is stored is another passphrase, wrapped", expects: "wrong-key-unwrapped" },
+    ],
+    run: |trial| Box::pin(run(trial)),
+};
+
+const MOUNT: &str = "transit";
+const KEY: &str = "backup";
+const STORED: &str = "backup/postgres";
+
+async fn run(trial: &Trial) -> Result<(), ScenarioError> {
+    let bao = openbao(trial).await?;
+    let passphrase = postgres(trial).await?.credentials().backup.clone();
+    remove(&bao).await?;
+    let outcome = show(trial, &bao, &passphrase).await;
+    let removed = remove(&bao).await;
+    outcome.and(removed)
+}
+
+async fn show(trial: &Trial, bao: &Openbao, passphrase: &Secret) -> Result<(), ScenarioError> {
+    bao.write(&format!("sys/mounts/{MOUNT}"), &json!({ "type": "transit" })).await?;
+    let exportable = trial.is_sabotaged_by(EXPORTABLE);
+    bao.write(&format!("{MOUNT}/keys/{KEY}"), &json!({ "type": "aes256-gcm96", "exportable": exportable })).await?;
+
+    let wrapped = if trial.is_sabotaged_by(OTHER_KEY) { "another".to_owned() } else { passphrase.reveal().to_owned() };
+    let answer = bao.write(&format!("{MOUNT}/encrypt/{KEY}"), &json!({ "plaintext": base64(wrapped.as_bytes()) })).await?;
+    let first = text_of(&answer, "/data/ciphertext")?.to_owned();
+    store(bao, &first).await?;
+    trial.note("phase", "the passphrase is stored wrapped");
+    let unwrapped = unwrap(bao, &stored(bao).await?).await?;
+    let expected = base64(passphrase.reveal().as_bytes());
+    if unwrapped.as_ref().ok() != Some(&expected) {
+        trial.find(Finding::violation("wrong-key-unwrapped", "what was unwrapped is not the passphrase that the cluster uses"));
+    }
+
+    bao.write(&format!("{MOUNT}/keys/{KEY}/rotate"), &json!({})).await?;
+    if !trial.is_sabotaged_by(NO_REWRAP) {
+        let answer = bao.write(&format!("{MOUNT}/rewrap/{KEY}"), &json!({ "ciphertext": stored(bao).await? })).await?;
+        store(bao, text_of(&answer, "/data/ciphertext")?).await?;
+    }
+    if !trial.is_sabotaged_by(OLD_VERSION_STAYS) {
+        bao.write(&format!("{MOUNT}/keys/{KEY}/config"), &json!({ "min_decryption_version": 2, "min_encryption_version": 2 })).await?;
+    }
+    trial.note("phase", "the wrapping key was changed");
+
+    let now = stored(bao).await?;
+    let new_form = outcome_of(unwrap(bao, &now).await?, "opens");
+    let old_form = outcome_of(unwrap(bao, &first).await?, "opens");
+    let altered = outcome_of(unwrap(bao, &alter(&now)).await?, "opens");
+    let exported = match bao.read(&format!("{MOUNT}/export/encryption-key/{KEY}")).await {
+        Ok(_key) => "handed out".to_owned(),
+        Err(error) => reason(error, &["not exportable"])?,
+    };
+    if new_form != "opens" {
+        trial.find(Finding::violation("wrapped-key-lost", format!("the stored form does not open any more: {new_form}")));
+    }
+    if old_form == "opens" {
+        trial.find(Finding::violation("old-form-opens", "the form from before the rotation still opens"));
+    }
+    if altered == "opens" {
+        trial.find(Finding::violation("altered-form-opens", "a form whose text was altered opens"));
+    }
+    if exported == "handed out" {
+        trial.find(Finding::violation("transit-key-exported", "the server hands its wrapping key out"));
+    }
+    trial.matrix(ProbeMatrix {
+        title: "The wrapped passphrase of the backups after the wrapping key was changed".into(),
+        row_heading: "What was tried".into(),
+        columns: vec!["outcome".into()],
+        rows: [
+            ("unwrap what is stored now", "opens", new_form),
+            ("unwrap what was stored before", "disallowed by policy (too old)", old_form),
+            ("unwrap an altered text", "message authentication failed", altered),
+            ("export the wrapping key", "not exportable", exported),
+        ]
+        .into_iter()
+        .map(|(name, expected, observed)| ProbeRow { name: name.into(), cells: vec![Some(ProbeCell::new(expected, observed))] })
+        .collect(),
+    });
+    Ok(())
+}
+
+async fn store(bao: &Openbao, wrapped: &str) -> Result<(), ScenarioError> {
+    bao.write(&format!("{KV_MOUNT}/data/{STORED}"), &json!({ "data": { "wrapped": wrapped } })).await?;
+    Ok(())
+}
+
+async fn stored(bao: &Openbao) -> Result<String, ScenarioError> {
+    let answer = bao.read(&format!("{KV_MOUNT}/data/{STORED}")).await?;
+    Ok(text_of(&answer, "/data/data/wrapped")?.to_owned())
+}
+
+/// The plaintext in base64, or the server's reason of refusal in its own words.
+async fn unwrap(bao: &Openbao, wrapped: &str) -> Result<Result<String, String>, ScenarioError> {
+    match bao.write(&format!("{MOUNT}/decrypt/{KEY}"), &json!({ "ciphertext": wrapped })).await {
+        Ok(answer) => Ok(Ok(text_of(&answer, "/data/plaintext")?.to_owned())),
+        Err(error) => Ok(Err(reason(error, &["disallowed by policy (too old)", "message authentication failed"])?)),
+    }
+}
+
+/// Which of the known reasons a refusal has; anything else is no refusal but a failure of the probe.
+fn reason(error: OpenbaoError, known: &[&str]) -> Result<String, ScenarioError> {
+    match &error {
+        OpenbaoError::Refused { body, .. } => {
+            known.iter().find(|words| body.contains(**words)).map(|words| (*words).to_owned()).ok_or_else(|| error.into())
+        }
+        _ => Err(error.into()),
+    }
+}
+
+fn outcome_of(unwrapped: Result<String, String>, word: &str) -> String {
+    unwrapped.map_or_else(|refused| refused, |_plaintext| word.to_owned())
+}
+
+/// The same text with one character of its ciphertext changed.
+fn alter(wrapped: &str) -> String {
+    let middle = wrapped.len() / 2;
+    wrapped
+        .char_indices()
+        .map(|(at, letter)| match letter {
+            'A' if at == middle => 'B',
+            _ if at == middle => 'A',
+            letter => letter,
+        })
+        .collect()
+}
+
+async fn remove(bao: &Openbao) -> Result<(), ScenarioError> {
+    let mounts: Value = bao.read("sys/mounts").await?;
+    if mounts.pointer("/data/transit~1").is_some() {
+        bao.delete(&format!("sys/mounts/{MOUNT}")).await?;
+    }
+    bao.delete(&format!("{KV_MOUNT}/metadata/{STORED}")).await?;
+    Ok(())
+}
+
+/// RFC 4648, with padding: the transit engine takes nothing else.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | (u32::from(*byte) << (16 - 8 * at)));
+        for at in 0..4 {
+            let letter = ALPHABET[((bits >> (18 - 6 * at)) & 63) as usize];
+            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test vectors of RFC 4648, section 10.
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn an_altered_text_differs() {
+        assert_ne!(alter("vault:v1:AAAA"), "vault:v1:AAAA");
+    }
+}
