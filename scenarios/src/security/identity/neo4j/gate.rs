@@ -24,6 +24,7 @@ use crate::{
 const GUESSED: &str = "guessed";
 const UNKNOWN: &str = "admin";
 const STOP_GRACE: Duration = Duration::from_secs(10);
+const ORDER_LIMIT: Duration = Duration::from_secs(30);
 const RETURN_LIMIT: Duration = Duration::from_secs(120);
 const ABSENT: &str = "Neo.ClientError.General.InvalidArguments";
 
@@ -55,7 +56,14 @@ impl Neo4jGate {
     }
 
     async fn order(&self, node: &Node, statement: &str) -> Result<(), ScenarioError> {
-        match self.ask(node, Some((USER, self.cluster.password())), statement).await {
+        // A member that was just restarted serves HTTPS a little later than Bolt.
+        let answered = within("an answer to an order", ORDER_LIMIT, Duration::from_millis(500), || async {
+            match self.ask(node, Some((USER, self.cluster.password())), statement).await {
+                Outcome::Broken(words) => Err(words),
+                answer => Ok(answer),
+            }
+        });
+        match answered.await? {
             Outcome::Done(_) => Ok(()),
             Outcome::Refused { code, .. } if code == ABSENT && statement.contains("deleteUser") => Ok(()),
             Outcome::Refused { code, message } => Err(ScenarioError::client("change an account", format!("{code}: {message}"))),
