@@ -72,60 +72,8 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
             }
             Ok(())
         }),
-        lab.trial("disk and clock of an equipped node", move |_| async move {
-            let equipment = Equipment { data_bytes_max: Some(64 << 20), clock: true, disk_faults: true, power: false };
-            let node = laboratory.equipped("d", equipment).await?;
-            within("the listener", LIMIT, Duration::from_millis(50), || async {
-                if node.accepts(PORT).await { Ok(()) } else { Err("it does not listen") }
-            })
-            .await
-            .map_err(|error| error.to_string())?;
-
-            let full = || DiskFull::new(node.clone(), "listener", 1 << 20);
-            lives(full()).await?;
-            stays_unseen(full(), run(node.clone(), &["rm", "/dora/data/.dora-filler"]), "`written`").await?;
-            // The data outlive a restart.
-            run(node.clone(), &["touch", "/dora/data/kept"]).await?;
-            node.kill().await.map_err(|error| error.to_string())?;
-            node.start().await.map_err(|error| error.to_string())?;
-            node.exec_ok(&["stat", "/dora/data/kept"], &[], LIMIT).await.map_err(|error| error.to_string())?;
-
-            let slow = || DiskTrouble::slow(node.clone(), "listener", Duration::from_millis(400));
-            lives(slow()).await?;
-            stays_unseen(slow(), run(node.clone(), &["truncate", "-s", "0", "/dora/fault/disk"]), "a flush takes").await?;
-            let failing = || DiskTrouble::failing(node.clone(), "listener");
-            lives(failing()).await?;
-            stays_unseen(failing(), run(node.clone(), &["truncate", "-s", "0", "/dora/fault/disk"]), "a flush takes").await?;
-
-            let skewed = |seconds| ClockSkew::new(node.clone(), "listener", seconds);
-            lives(skewed(3600)).await?;
-            lives(skewed(-600)).await?;
-            stays_unseen(skewed(3600), run(node.clone(), &["sh", "-c", "echo +0 > /dora/fault/clock"]), "0 s apart").await?;
-            node.destroy().await.map_err(|error| error.to_string().into())
-        }),
-        lab.trial("power loss of a node with an honest disk, and with one that lies", move |_| async move {
-            let node = powered.equipped("e", Equipment { power: true, ..Equipment::default() }).await?;
-            let listens = || async {
-                let listening = within("the listener", LIMIT, Duration::from_millis(50), || async {
-                    if node.accepts(PORT).await { Ok(()) } else { Err("it does not listen") }
-                });
-                listening.await.map_err(|error| error.to_string())
-            };
-            listens().await?;
-            let honest = || PowerLoss::new(node.clone(), "listener", PORT);
-            lives(honest()).await?;
-            lives(PowerLoss::of_a_lying_disk(node.clone(), "listener", PORT, Duration::from_millis(500))).await?;
-            // A node that was only killed is not taken for one that lost its power.
-            honest().prepare().await.map_err(|error| error.to_string())?;
-            node.kill().await.map_err(|error| error.to_string())?;
-            node.start().await.map_err(|error| error.to_string())?;
-            listens().await?;
-            match honest().is_mended().await {
-                Err(why) if why.contains("did not behave as ordered") => {}
-                other => return Err(format!("{other:?}").into()),
-            }
-            node.destroy().await.map_err(|error| error.to_string().into())
-        }),
+        lab.trial("disk and clock of an equipped node", move |_| async move { disk_and_clock(&laboratory).await }),
+        lab.trial("power loss of a node with an honest disk, and with one that lies", move |_| async move { power_loss(&powered).await }),
         lab.trial("a name that is not lost is told", |n| async move {
             match inject(NameLoss::new(n.a.clone(), "listener", from_ref(&n.a)), std::time::Instant::now()).await {
                 Err(FaultError::Other(text)) if text.contains("at least one peer") => Ok(()),
@@ -133,4 +81,60 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
             }
         }),
     ]
+}
+
+async fn disk_and_clock(lab: &Lab) -> Result<(), Failed> {
+    let equipment = Equipment { data_bytes_max: Some(64 << 20), clock: true, disk_faults: true, power: false };
+    let node = lab.equipped("d", equipment).await?;
+    within("the listener", LIMIT, Duration::from_millis(50), || async {
+        if node.accepts(PORT).await { Ok(()) } else { Err("it does not listen") }
+    })
+    .await
+    .map_err(|error| error.to_string())?;
+
+    let full = || DiskFull::new(node.clone(), "listener", 1 << 20);
+    lives(full()).await?;
+    stays_unseen(full(), run(node.clone(), &["rm", "/dora/data/.dora-filler"]), "`written`").await?;
+    // The data outlive a restart.
+    run(node.clone(), &["touch", "/dora/data/kept"]).await?;
+    node.kill().await.map_err(|error| error.to_string())?;
+    node.start().await.map_err(|error| error.to_string())?;
+    node.exec_ok(&["stat", "/dora/data/kept"], &[], LIMIT).await.map_err(|error| error.to_string())?;
+
+    let slow = || DiskTrouble::slow(node.clone(), "listener", Duration::from_millis(400));
+    lives(slow()).await?;
+    stays_unseen(slow(), run(node.clone(), &["truncate", "-s", "0", "/dora/fault/disk"]), "a flush takes").await?;
+    let failing = || DiskTrouble::failing(node.clone(), "listener");
+    lives(failing()).await?;
+    stays_unseen(failing(), run(node.clone(), &["truncate", "-s", "0", "/dora/fault/disk"]), "a flush takes").await?;
+
+    let skewed = |seconds| ClockSkew::new(node.clone(), "listener", seconds);
+    lives(skewed(3600)).await?;
+    lives(skewed(-600)).await?;
+    stays_unseen(skewed(3600), run(node.clone(), &["sh", "-c", "echo +0 > /dora/fault/clock"]), "0 s apart").await?;
+    node.destroy().await.map_err(|error| error.to_string().into())
+}
+
+async fn power_loss(lab: &Lab) -> Result<(), Failed> {
+    let node = lab.equipped("e", Equipment { power: true, ..Equipment::default() }).await?;
+    let listens = || async {
+        let listening = within("the listener", LIMIT, Duration::from_millis(50), || async {
+            if node.accepts(PORT).await { Ok(()) } else { Err("it does not listen") }
+        });
+        listening.await.map_err(|error| error.to_string())
+    };
+    listens().await?;
+    let honest = || PowerLoss::new(node.clone(), "listener", PORT);
+    lives(honest()).await?;
+    lives(PowerLoss::of_a_lying_disk(node.clone(), "listener", PORT, Duration::from_millis(500))).await?;
+    // A node that was only killed is not taken for one that lost its power.
+    honest().prepare().await.map_err(|error| error.to_string())?;
+    node.kill().await.map_err(|error| error.to_string())?;
+    node.start().await.map_err(|error| error.to_string())?;
+    listens().await?;
+    match honest().is_mended().await {
+        Err(why) if why.contains("did not behave as ordered") => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    node.destroy().await.map_err(|error| error.to_string().into())
 }
