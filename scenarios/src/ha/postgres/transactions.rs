@@ -1,5 +1,7 @@
 //! Clients whose operations are whole transactions.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use dora_fixtures::assets;
 use dora_harness::{
@@ -54,6 +56,13 @@ impl Bracket {
             Self::Transaction => path,
             Self::Nothing => "schema/postgres/sabotage/no_transaction.sql",
         })
+    }
+
+    /// Between the steps of a transfer: where nothing keeps them together, others meet them half done in every run, not only by chance.
+    async fn between_steps(self) {
+        if self == Self::Nothing {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
     }
 }
 
@@ -125,6 +134,7 @@ impl Client for ListClient {
 /// Moves money between accounts, and reads all of them in one statement.
 pub struct BankClient {
     line: Line,
+    bracket: Bracket,
     begin: &'static str,
     take: &'static str,
     give: &'static str,
@@ -138,6 +148,7 @@ impl BankClient {
         let statement = |name: &str| assets::text(&format!("schema/postgres/accounts/{name}.sql"));
         Ok(Self {
             line: Line::persistent(pooled(cluster)),
+            bracket,
             begin: bracket.statement("schema/postgres/transactions/begin.sql")?,
             take: statement("take")?,
             give: statement("give")?,
@@ -153,6 +164,7 @@ impl BankClient {
         if taken.rows_affected() == 0 {
             return Err(Failure::Before("the account does not have that much".into()));
         }
+        self.bracket.between_steps().await;
         sqlx::query(self.give).bind(bound(&order["to"])).bind(amount).execute(&mut *connection).await?;
         sqlx::raw_sql(self.commit).execute(&mut *connection).await.map_err(Failure::Commit)?;
         Ok(())
