@@ -20,4 +20,5 @@ pub mod security;
 pub mod service;
 pub mod sim;
 pub mod topology;
+pub mod volume;
 pub mod workload;

@@ -100,7 +100,14 @@ impl Scenario {
     /// where a scenario is selected that needs them: they may take minutes.
     pub fn images(&self) -> &'static [&'static str] {
         // Replication to a second datacentre is in a release of its own, which the platform does not run otherwise.
-        if self.clauses.contains(&"HA-IDB-2") { &[dora_harness::database::influxdb::datacentres::IMAGE] } else { &[] }
+        if self.clauses.contains(&"HA-IDB-2") {
+            &[dora_harness::database::influxdb::datacentres::IMAGE]
+        } else if self.clauses.iter().any(|clause| clause.starts_with("SEC-REST-")) {
+            // Keys of encrypted volumes are made by a server that is there before the databases.
+            &["openbao"]
+        } else {
+            &[]
+        }
     }
 
     /// What sets it apart from others of the same pillar and database: the last part of its id. Objectives of one case have this name

@@ -75,6 +75,8 @@ pub(crate) struct MemberSpec<'a> {
     /// Volume name, path.
     pub volumes: Vec<(String, String)>,
     pub capabilities: Vec<String>,
+    /// Devices of the engine's machine, for mounting an encrypted volume.
+    pub devices: Vec<String>,
     pub memory_bytes: i64,
 }
 
@@ -143,6 +145,7 @@ impl Engine {
             request = request.with_mount(Mount::volume_mount(volume, target));
         }
         let memory = spec.memory_bytes;
+        let devices = spec.devices;
         let namespace = format!("container:{}", spec.holder);
         request = request.with_host_config_modifier(move |host| {
             // Set here and not by `with_network`, which would first create a bridge network of that name, one for each node.
@@ -152,6 +155,10 @@ impl Engine {
             // No swap beside the limit: a database that swaps answers nothing of interest.
             host.memory_swap = Some(memory);
             host.publish_all_ports = Some(false);
+            if !devices.is_empty() {
+                host.security_opt = Some(vec![super::volume_probe::MAY_MOUNT.into()]);
+                host.devices = Some(devices.iter().map(|path| super::volume_probe::device(path)).collect());
+            }
         });
         let slot = self.create_slots.acquire().await;
         let started = request.start().await;

@@ -36,14 +36,23 @@ impl Engine {
     pub(crate) async fn exec(&self, spec: ExecSpec<'_>) -> Result<ExecOutput, EngineError> {
         // The first words name it well enough; the rest may hold what must not be printed.
         let shown = spec.command.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-        timeout(spec.limit, self.exec_to_end(&spec)).await.map_err(|_elapsed| EngineError::ExecDeadline {
-            node: spec.node.to_owned(),
-            command: shown,
-            limit: spec.limit,
-        })?
+        let late = |_elapsed| EngineError::ExecDeadline { node: spec.node.to_owned(), command: shown, limit: spec.limit };
+        let (code, stdout, stderr) = timeout(spec.limit, self.exec_to_end(&spec)).await.map_err(late)??;
+        Ok(ExecOutput { code, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
     }
 
-    async fn exec_to_end(&self, spec: &ExecSpec<'_>) -> Result<ExecOutput, EngineError> {
+    /// As [`Engine::exec`], for a command whose output is no text; one that does not end with 0 is an error.
+    pub(crate) async fn exec_for_bytes(&self, spec: ExecSpec<'_>) -> Result<Vec<u8>, EngineError> {
+        let command = spec.command.iter().take(2).copied().collect::<Vec<_>>().join(" ");
+        let late = |_elapsed| EngineError::ExecDeadline { node: spec.node.to_owned(), command: command.clone(), limit: spec.limit };
+        let (code, stdout, stderr) = timeout(spec.limit, self.exec_to_end(&spec)).await.map_err(late)??;
+        if code == 0 {
+            return Ok(stdout);
+        }
+        Err(EngineError::Exec { node: spec.node.to_owned(), command, code, output: stderr.trim().to_owned() })
+    }
+
+    async fn exec_to_end(&self, spec: &ExecSpec<'_>) -> Result<(i64, Vec<u8>, String), EngineError> {
         let what = || format!("run a command on {}", spec.node);
         let options = CreateExecOptions {
             cmd: Some(spec.command.to_vec()),
@@ -55,7 +64,7 @@ impl Engine {
         };
         let created = self.docker.create_exec(spec.container, options).await.map_err(|e| EngineError::request(what(), e))?;
         let started = self.docker.start_exec(&created.id, None).await.map_err(|e| EngineError::request(what(), e))?;
-        let mut result = ExecOutput { code: -1, stdout: String::new(), stderr: String::new() };
+        let (mut stdout, mut stderr) = (Vec::new(), String::new());
         if let StartExecResults::Attached { mut output, mut input } = started {
             if !spec.input.is_empty() {
                 let archive = |source| EngineError::Archive { node: spec.node.to_owned(), source };
@@ -64,16 +73,13 @@ impl Engine {
             }
             while let Some(chunk) = output.next().await {
                 match chunk.map_err(|e| EngineError::request(what(), e))? {
-                    LogOutput::StdErr { message } => result.stderr.push_str(&String::from_utf8_lossy(&message)),
-                    LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                        result.stdout.push_str(&String::from_utf8_lossy(&message));
-                    }
+                    LogOutput::StdErr { message } => stderr.push_str(&String::from_utf8_lossy(&message)),
+                    LogOutput::StdOut { message } | LogOutput::Console { message } => stdout.extend_from_slice(&message),
                     LogOutput::StdIn { .. } => {}
                 }
             }
         }
         let inspected = self.docker.inspect_exec(&created.id).await.map_err(|e| EngineError::request(what(), e))?;
-        result.code = inspected.exit_code.unwrap_or(-1);
-        Ok(result)
+        Ok((inspected.exit_code.unwrap_or(-1), stdout, stderr))
     }
 }

@@ -15,6 +15,7 @@ mod network;
 pub mod reaper;
 mod run_id;
 pub mod sweep;
+mod volume_probe;
 
 pub use client::{Engine, EngineInfo};
 pub use container::{ContainerState, MemoryUse, Process};
@@ -28,3 +29,4 @@ pub use image::{BASE_OF_ALL, BuildProgress, ImageCatalog, ImageRef, ImageUse};
 pub use labels::{LABEL_KIND, LABEL_NODE, LABEL_RUN, RunKind};
 pub use network::RunNetwork;
 pub use run_id::{RunId, RunIdError};
+pub(crate) use volume_probe::VolumeProbe;

@@ -14,6 +14,7 @@ use super::{BootLog, Equipment, Node, Profile, node::NodeRecord};
 use crate::{
     engine::{Engine, EngineError, HolderSpec, ImageCatalog, MemberSpec, RunId, RunKind, RunNetwork},
     security::{Authority, AuthorityError, TlsProber},
+    volume::{CIPHER_DIR, DATA_DIR, VolumeError, VolumePlan, Volumes},
 };
 
 /// Something could not be started.
@@ -28,6 +29,9 @@ pub enum GroundError {
     /// A configuration file or script.
     #[error(transparent)]
     Asset(#[from] AssetError),
+    /// An encrypted volume.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Something did not come in time.
     #[error(transparent)]
     Deadline(#[from] crate::patience::DeadlineError),
@@ -128,6 +132,7 @@ struct Shared {
     nodes: Mutex<Vec<Node>>,
     exceptions: Mutex<Vec<Exception>>,
     equipment: Mutex<BTreeMap<String, Equipment>>,
+    volumes: Volumes,
 }
 
 impl Ground {
@@ -137,7 +142,11 @@ impl Ground {
     /// [`GroundError`].
     pub async fn lay(engine: Engine, options: GroundOptions) -> Result<Self, GroundError> {
         let boot = BootLog::new();
-        let network = boot.phase("network", "create", None, engine.create_network(&options.run, options.kind, "data")).await?;
+        let network = boot.phase("network", "create", None, engine.create_network(&options.run, options.kind, "data"));
+        let base = &options.images.get("base")?.reference;
+        let volumes = boot.phase("volumes", "probe", None, Volumes::detect(&engine, &options.run, options.kind, base));
+        let (network, volumes) = tokio::join!(network, volumes);
+        let (network, volumes) = (network?, volumes?);
         let authority = Authority::new(&format!("dora run {}", options.run))?;
         let foreign = Authority::new("somebody else")?;
         Ok(Self {
@@ -151,6 +160,7 @@ impl Ground {
                 nodes: Mutex::default(),
                 exceptions: Mutex::default(),
                 equipment: Mutex::default(),
+                volumes,
             }),
         })
     }
@@ -193,6 +203,11 @@ impl Ground {
     /// An authority that no node of the run trusts, and whose certificates nobody uses: what a client must refuse.
     pub fn foreign_authority(&self) -> &Authority {
         &self.inner.foreign
+    }
+
+    /// The run's encrypted volumes: who gives them, whose keys they have, who has one.
+    pub fn volumes(&self) -> &Volumes {
+        &self.inner.volumes
     }
 
     /// The boot timeline.
@@ -243,10 +258,16 @@ impl Ground {
     pub async fn start(&self, spec: PodSpec) -> Result<Node, GroundError> {
         let shared = &self.inner;
         let name = spec.seat.name.clone();
-        let image = shared.options.images.get(&spec.image)?.reference.clone();
+        let image = shared.options.images.get(&spec.image)?;
+        let (image, is_replaced) = (image.reference.clone(), image.replaced);
         let (run, kind, engine) = (&shared.options.run, shared.options.kind, &shared.engine);
         let equipment = self.equipment(&name);
-        let data = (engine.create_volume(run, kind, &name, "data", equipment.data_bytes_max).await?, "/dora/data".to_owned());
+        let opening = match self.in_the_clear(&spec, is_replaced, &equipment) {
+            Some(_why) => None,
+            None => shared.volumes.opening(&name, &spec.cluster, &spec.role).await?,
+        };
+        let mount = if opening.is_some() { CIPHER_DIR } else { DATA_DIR };
+        let data = (engine.create_volume(run, kind, &name, "data", equipment.data_bytes_max).await?, mount.to_owned());
         // A file system in memory would end with the database's container: the holder keeps it.
         let kept = if equipment.data_bytes_max.is_some() { vec![data.clone()] } else { Vec::new() };
         let holder = self.holder(&shared.network, &spec.seat, &spec.hosts, kept, false).await?;
@@ -258,13 +279,21 @@ impl Ground {
         files.extend(equipment.files(engine, run, kind).await?);
         let mut env = spec.env;
         env.extend(equipment.environment());
-        let memory_bytes = spec.memory_bytes + equipment.data_bytes_max.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or_default();
+        let mut memory_bytes = spec.memory_bytes + equipment.data_bytes_max.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or_default();
         let identity = shared.authority.issue_node(&name, spec.seat.address)?;
         files.push(("/dora/tls/ca.crt".into(), shared.authority.certificate().as_bytes().to_vec(), 0o644));
         files.push(("/dora/tls/node.crt".into(), identity.certificate.as_bytes().to_vec(), 0o644));
         files.push(("/dora/tls/node.key".into(), identity.key.as_bytes().to_vec(), 0o600));
         files.push(("/dora/tls/node.pem".into(), format!("{}{}", identity.certificate, identity.key).into_bytes(), 0o600));
         files.push(("/dora/bin/run.sh".into(), assets::text("config/common/run.sh")?.as_bytes().to_vec(), 0o755));
+        let (mut capabilities, mut devices) = (spec.capabilities, Vec::new());
+        if let Some(opening) = &opening {
+            files.extend(opening.files()?);
+            env.push(opening.environment());
+            capabilities.extend(opening.capabilities());
+            devices = opening.devices();
+            memory_bytes += opening.memory_bytes();
+        }
         let member = MemberSpec {
             run,
             kind,
@@ -275,10 +304,19 @@ impl Ground {
             files,
             env,
             volumes: volumes.clone(),
-            capabilities: spec.capabilities,
+            capabilities,
+            devices,
             memory_bytes,
         };
-        let container = shared.boot.phase(&name, "start", None, engine.start_member(member)).await?;
+        let key = async {
+            match &opening {
+                Some(opening) => opening.hand_over(engine, &name, &holder).await,
+                None => Ok(()),
+            }
+        };
+        let (container, key) = tokio::join!(shared.boot.phase(&name, "start", None, engine.start_member(member)), key);
+        let container = container?;
+        key?;
         let node = Node::attach(
             engine,
             NodeRecord {
@@ -293,10 +331,35 @@ impl Ground {
                 user: spec.user,
                 memory_bytes,
                 volumes: volumes.into_iter().map(|(volume, _)| volume).collect(),
+                protection: opening.map(|opening| opening.protection),
             },
         );
         shared.nodes.lock().unwrap_or_else(PoisonError::into_inner).push(node.clone());
         Ok(node)
+    }
+
+    /// Why a node that holds data has them in the clear; [`None`] where nothing stands against encryption, or where there are none.
+    fn in_the_clear(&self, spec: &PodSpec, is_replaced: bool, equipment: &Equipment) -> Option<String> {
+        let (volumes, node) = (self.volumes(), &spec.seat.name);
+        if volumes.plan_of(node, &spec.cluster, &spec.role) == VolumePlan::Plain {
+            return None;
+        }
+        let why = if equipment.data_bytes_max.is_some() {
+            "it is equipped with a data directory in memory, which is on no disk".to_owned()
+        } else if is_replaced {
+            "it runs the user's own image, which brings nothing that opens an encrypted volume".to_owned()
+        } else if volumes.choice().provider().is_none() {
+            volumes.choice().sentence()
+        } else {
+            return None;
+        };
+        self.except(Exception {
+            place: node.clone(),
+            clause: "SEC-REST".into(),
+            what: "a data directory in the clear".into(),
+            why: why.clone(),
+        });
+        Some(why)
     }
 
     /// Starts a pod without a database, and a TLS prober in it.
@@ -343,6 +406,7 @@ impl Ground {
             user: "root".into(),
             memory_bytes: 64 << 20,
             volumes: kept,
+            protection: None,
         };
         Ok(Node::attach(&self.inner.engine, record))
     }

@@ -9,7 +9,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::engine::{ContainerState, Engine, EngineError, ExecOutput, MemoryUse, Process, RunNetwork};
+use crate::{
+    engine::{ContainerState, Engine, EngineError, ExecOutput, ExecSpec, MemoryUse, Process, RunNetwork},
+    volume::{DATA_DIR, Protection},
+};
+
+/// Packing a data directory's part into an archive.
+const ARCHIVE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A pod with a database (or a service) in it. Clones are handles of the same node.
 #[derive(Debug, Clone)]
@@ -33,6 +39,9 @@ pub struct NodeRecord {
     pub(super) user: String,
     pub(super) memory_bytes: i64,
     pub(super) volumes: Vec<String>,
+    /// How the data directory is encrypted, where it is.
+    #[serde(default)]
+    pub(super) protection: Option<Protection>,
 }
 
 /// Whether a node has its role.
@@ -116,6 +125,19 @@ impl Node {
     /// Whether anything runs in the pod beside its holder.
     pub fn has_database(&self) -> bool {
         !self.inner.container.is_empty()
+    }
+
+    /// How its data directory is encrypted; [`None`] where it is not.
+    pub fn protection(&self) -> Option<&Protection> {
+        self.inner.protection.as_ref()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn holder(&self) -> &str {
+        &self.inner.holder
     }
 
     /// Ends all processes of the database with SIGKILL: a process crash. The address stays, so peers get resets.
@@ -266,7 +288,7 @@ impl Node {
     ) -> Result<ExecOutput, EngineError> {
         let node = self.name();
         let limit = crate::patience::stretched(limit);
-        self.engine.exec(crate::engine::ExecSpec { node, container, user, command, input, limit }).await
+        self.engine.exec(ExecSpec { node, container, user, command, input, limit }).await
     }
 
     /// Writes files (path below `directory`, content, mode) into the node; they belong to root.
@@ -312,6 +334,14 @@ impl Node {
     /// # Errors
     /// Any [`EngineError`] of the request.
     pub async fn get_archive(&self, path: &str) -> Result<Vec<u8>, EngineError> {
+        // The engine sees an encrypted volume's ciphertext only; its content is there for the database's user alone.
+        if self.protection().is_some() && path.starts_with(DATA_DIR) {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("/", path));
+            let limit = crate::patience::stretched(ARCHIVE_LIMIT);
+            let command = ["tar", "-C", parent, "-cf", "-", "--", name];
+            let (container, user) = (self.inner.container.as_str(), self.inner.user.as_str());
+            return self.engine.exec_for_bytes(ExecSpec { node: self.name(), container, user, command: &command, input: &[], limit }).await;
+        }
         self.engine.download(self.name(), &self.inner.container, path).await
     }
 

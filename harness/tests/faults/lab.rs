@@ -90,6 +90,10 @@ async fn start() -> Result<Open, String> {
     let options = GroundOptions { run, kind: RunKind::Bound, profile: Profile::Staging, images };
     let ground = Ground::lay(engine, options).await.map_err(|error| text(&error))?;
     let seats = ground.seats(&["a", "b", "c"].map(ToOwned::to_owned)).map_err(|error| text(&error))?;
+    for seat in &seats {
+        // They hold nothing, and what is tried here is not their storage.
+        ground.volumes().plan(&seat.name, dora_harness::volume::VolumePlan::Plain);
+    }
     let hosts: Vec<_> = seats.iter().map(|seat| (seat.name.clone(), seat.address)).collect();
     let starts = seats.into_iter().map(|seat| ground.start(listener(seat, hosts.clone())));
     let nodes = futures_util::future::try_join_all(starts).await.map_err(|error| text(&error))?;

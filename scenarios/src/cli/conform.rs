@@ -18,7 +18,7 @@ pub async fn conform(args: ConformArgs, config: &Config) -> Result<ExitCode, Cli
     let jobs = jobs(&args)?;
     let members = if args.filters.is_empty() { Member::ALL.to_vec() } else { Vec::new() };
     let request = Request { jobs, purpose: Purpose::Conform, members, keep: args.keep, options: &args.options };
-    run(request, config, exit_code).await
+    Box::pin(run(request, config, exit_code)).await
 }
 
 fn jobs(args: &ConformArgs) -> Result<Vec<Job>, CliError> {

@@ -19,7 +19,7 @@ pub async fn prove(args: ProveArgs, config: &Config) -> Result<ExitCode, CliErro
         return Err(CliError::Usage(format!("part {} of these sabotages is empty: choose fewer parts", args.part)));
     }
     let request = Request { jobs, purpose: Purpose::Prove, members: Vec::new(), keep: false, options: &args.options };
-    run(request, config, exit_code).await
+    Box::pin(run(request, config, exit_code)).await
 }
 
 /// 1 when a sabotage survived; 3 when one could not be decided or the run itself had problems; else 0.

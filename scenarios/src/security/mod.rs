@@ -1,6 +1,7 @@
-//! Encryption in transit (what the client port accepts, and what the client accepts), keys and certificates. Identities: who gets in, and who may do
-//! what.
+//! Encryption in transit (what the client port accepts, and what the client accepts) and at rest ([`at_rest`]), keys and certificates. Identities:
+//! who gets in, and who may do what.
 
+pub mod at_rest;
 mod driver;
 mod target;
 

@@ -30,6 +30,8 @@ pub struct Plan {
     pub prefix: String,
     /// The repository that the first leader's data come from; without one it starts empty.
     pub seed: Option<Repository>,
+    /// Whether it is one server with one etcd member, whatever the profile.
+    pub is_alone: bool,
 }
 
 /// How many `PostgreSQL` servers and how many etcd members.
@@ -58,7 +60,7 @@ pub(super) async fn start(ground: &Ground, plan: Plan) -> Result<PostgresCluster
 }
 
 async fn start_all(ground: &Ground, plan: Plan) -> Result<PostgresCluster, GroundError> {
-    let (servers, members) = counts(ground.profile());
+    let (servers, members) = if plan.is_alone { (1, 1) } else { counts(ground.profile()) };
     let names = |kind: &str, count: usize| (1..=count).map(|number| format!("{}{kind}{number}", plan.prefix)).collect::<Vec<_>>();
     let etcd = ground.seats(&names("etcd", members))?;
     let servers = ground.seats(&names("pg", servers))?;

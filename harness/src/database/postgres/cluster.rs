@@ -15,7 +15,7 @@ use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
     security::{Identity, Secret, client_config_with_identity, generate_secret},
-    topology::{Node, NodeHealth},
+    topology::{Ground, GroundError, Node, NodeHealth},
 };
 
 /// A connection that is not there by then does not come.
@@ -78,6 +78,14 @@ struct Role {
 }
 
 impl PostgresCluster {
+    /// Starts a single server with its etcd and pooler beside the platform; their names begin with `prefix`.
+    ///
+    /// # Errors
+    /// [`GroundError`], with the last log lines.
+    pub async fn start_alone(ground: &Ground, prefix: &str) -> Result<Self, GroundError> {
+        super::boot::start(ground, super::Plan { prefix: prefix.to_owned(), is_alone: true, seed: None }).await
+    }
+
     /// The `PostgreSQL` servers.
     pub fn servers(&self) -> &[Node] {
         &self.servers

@@ -92,9 +92,17 @@ impl Openbao {
                 .await
         });
         try_join_all(unsealed).await?;
-        let body = json!({ "type": "kv", "options": { "version": "2" } });
-        cluster.apis[0].write(cluster.root_token(), &format!("sys/mounts/{KV_MOUNT}"), &body).await.map_err(failed)?;
+        // A server that just became the active one answers some requests with an internal error for a moment.
+        ground.wait_ready(first, "key-value engine", None, START_LIMIT, || cluster.mount_key_values()).await?;
         Ok(cluster)
+    }
+
+    async fn mount_key_values(&self) -> Result<(), OpenbaoError> {
+        let mounts = self.read("sys/mounts").await?;
+        if mounts.pointer(&format!("/data/{KV_MOUNT}~1")).is_none() {
+            self.write(&format!("sys/mounts/{KV_MOUNT}"), &json!({ "type": "kv", "options": { "version": "2" } })).await?;
+        }
+        Ok(())
     }
 
     /// What may do everything.

@@ -3,6 +3,7 @@
 mod api;
 mod cluster;
 mod pki;
+mod volume_keys;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 pub use api::{Api, OpenbaoError, PORT, ServerState};
 pub use cluster::{AUDIT_LOG, KV_MOUNT, Openbao, OpenbaoRecord};
 pub use pki::{Issued, Pki, PkiError};
+pub use volume_keys::VolumeKeys;
 
 use crate::{
     database::Cluster,

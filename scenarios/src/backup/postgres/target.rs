@@ -85,7 +85,7 @@ impl BackupTarget for PostgresBackup<'_> {
     async fn restore(&self, trial: &Trial, artifact: Repository) -> Result<(), ScenarioError> {
         let lost = self.cluster().await;
         let prefix = if lost.pooler().name().starts_with(PREFIX) { "" } else { PREFIX };
-        let plan = Plan { prefix: prefix.to_owned(), seed: Some(artifact) };
+        let plan = Plan { prefix: prefix.to_owned(), seed: Some(artifact), is_alone: false };
         let cluster = trial.platform().postgres.start_as(trial.ground(), plan).await?;
         *self.state.write().await = State { cluster, lost: Some(lost) };
         Ok(())
