@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use super::{
     judge,
-    scenario::{LOG_OFF, SNAPSHOT_SKIPPED},
-    server::Server,
+    scenario::{FLUSHED_EVERY_SECOND, LOG_OFF, SNAPSHOT_SKIPPED},
+    server::{Crash, Server},
 };
 use crate::{ScenarioError, Trial};
 
@@ -19,17 +19,19 @@ use crate::{ScenarioError, Trial};
 const LOAD: Duration = Duration::from_secs(4);
 
 /// The scenario: see its method.
-pub async fn durability_levels(trial: &Trial) -> Result<(), ScenarioError> {
+pub async fn durability_levels(trial: &Trial, crash: Crash) -> Result<(), ScenarioError> {
     let catalogue = Catalogue::load();
     let clause = catalogue.get("HA-RDS-3").map_err(|error| ScenarioError::client("find the clause", error))?;
-    judge::promise(trial, clause);
-    let real = |asserted: Keeping| {
-        if asserted == Keeping::Always && trial.is_sabotaged_by(LOG_OFF) { Keeping::Snapshots } else { asserted }
+    judge::promise(trial, clause, crash);
+    let real = |asserted: Keeping| match asserted {
+        Keeping::Always if trial.is_sabotaged_by(LOG_OFF) => Keeping::Snapshots,
+        Keeping::Always if trial.is_sabotaged_by(FLUSHED_EVERY_SECOND) => Keeping::EverySecond,
+        other => other,
     };
     if let Some(sabotage) = trial.sabotage {
         trial.note("sabotage", sabotage.what);
     }
-    let started = join_all(Keeping::ALL.map(|asserted| Server::start(trial, asserted, real(asserted)))).await;
+    let started = join_all(Keeping::ALL.map(|asserted| Server::start(trial, asserted, real(asserted), crash))).await;
     let (mut servers, mut failure) = (Vec::new(), None);
     for outcome in started {
         match outcome {
@@ -38,7 +40,7 @@ pub async fn durability_levels(trial: &Trial) -> Result<(), ScenarioError> {
         }
     }
     let outcome = match failure {
-        None => levels(trial, clause, &mut servers).await,
+        None => levels(trial, clause, crash, &mut servers).await,
         Some(error) => Err(error),
     };
     for server in servers {
@@ -47,7 +49,12 @@ pub async fn durability_levels(trial: &Trial) -> Result<(), ScenarioError> {
     outcome
 }
 
-async fn levels(trial: &Trial, clause: &dora_fixtures::catalogue::Clause, servers: &mut [Server]) -> Result<(), ScenarioError> {
+async fn levels(
+    trial: &Trial,
+    clause: &dora_fixtures::catalogue::Clause,
+    crash: Crash,
+    servers: &mut [Server],
+) -> Result<(), ScenarioError> {
     for server in servers.iter() {
         trial.note("role", format!("{}: {}", server.asserted, server.configuration().await?));
     }
@@ -74,7 +81,7 @@ async fn levels(trial: &Trial, clause: &dora_fixtures::catalogue::Clause, server
     }
     for server in servers.iter() {
         let (operations, present) = (server.recorder.operations()?, server.values().await?);
-        let result = judge::level(trial, clause, server.asserted, &operations, &present);
+        let result = judge::level(trial, clause, (server.asserted, crash), &operations, &present);
         if server.asserted == Keeping::Always {
             trial.operations(&operations, &result);
         }

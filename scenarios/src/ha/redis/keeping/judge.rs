@@ -8,12 +8,12 @@ use dora_harness::{
 };
 use dora_reports::evidence::{Finding, NamedLimit};
 
-use super::server::inserts_within;
+use super::server::{Crash, inserts_within};
 use crate::{Trial, ha::judge::witness};
 
-/// How many acknowledged writes may be gone at each level; [`None`]: no bound but that of the snapshot.
-pub fn lost_max(clause: &Clause, keeping: Keeping) -> Option<u64> {
-    if keeping == Keeping::Snapshots {
+/// How many acknowledged writes may be gone at each level; [`None`]: no bound but that of the snapshot, or none at all.
+pub fn lost_max(clause: &Clause, keeping: Keeping, crash: Crash) -> Option<u64> {
+    if keeping == Keeping::Snapshots || (keeping == Keeping::Never && crash == Crash::Power) {
         return None;
     }
     let promise = clause.objective_for(keeping.name());
@@ -25,31 +25,42 @@ fn measure(keeping: Keeping) -> String {
     format!("lost_{keeping}")
 }
 
+fn name_of(crash: Crash) -> &'static str {
+    match crash {
+        Crash::Process => "a process crash",
+        Crash::Power => "a loss of power",
+    }
+}
+
 /// States what each level has to keep.
-pub fn promise(trial: &Trial, clause: &Clause) {
+pub fn promise(trial: &Trial, clause: &Clause, crash: Crash) {
     let limits: Vec<NamedLimit> = Keeping::ALL
         .into_iter()
-        .filter_map(|keeping| Some(NamedLimit::at_most(measure(keeping), lost_max(clause, keeping)? as f64, "operations")))
+        .filter_map(|keeping| Some(NamedLimit::at_most(measure(keeping), lost_max(clause, keeping, crash)? as f64, "operations")))
         .chain([NamedLimit::at_most("lost_before_snapshot", 0.0, "operations")])
         .collect();
     let each: Vec<String> = limits.iter().map(|limit| format!("{} ≤ {}", limit.name.replace('_', " "), limit.value)).collect();
-    trial.promise_limits(format!("after a process crash: {}", each.join(", ")), limits);
+    trial.promise_limits(format!("after {}: {}", name_of(crash), each.join(", ")), limits);
 }
 
 /// Judges one server: what it acknowledged against what it has.
-pub fn level(trial: &Trial, clause: &Clause, keeping: Keeping, operations: &[Operation], present: &[u64]) -> Durability {
+pub fn level(trial: &Trial, clause: &Clause, (keeping, crash): (Keeping, Crash), operations: &[Operation], present: &[u64]) -> Durability {
     let result = durability(operations, present);
     let lost = result.lost.len() as f64;
     trial.measure(&format!("acknowledged_{keeping}"), Some(result.acknowledged as f64), "operations");
     let measured = trial.measure(&measure(keeping), Some(lost), "operations");
     if measured.met == Some(false) {
-        let most = lost_max(clause, keeping).unwrap_or_default();
-        let message = format!("{keeping}: {lost} acknowledged writes are gone after a process crash; {most} are allowed");
+        let most = lost_max(clause, keeping, crash).unwrap_or_default();
+        let message = format!("{keeping}: {lost} acknowledged writes are gone after {}; {most} are allowed", name_of(crash));
         trial.find(Finding::violation("acknowledged-writes-lost", message).with_witness(witness(&result.lost)));
     }
     if !result.phantom.is_empty() || !result.duplicated.is_empty() {
         let message = format!("{keeping}: {} values are there that were refused, {} twice", result.phantom.len(), result.duplicated.len());
         trial.find(Finding::violation("phantom-writes", message));
+    }
+    if keeping == Keeping::Never && crash == Crash::Power && result.lost.is_empty() {
+        let message = "without flushes nothing was lost, so the power was not";
+        trial.find(Finding::unconfirmed("nothing-lost", message));
     }
     if result.acknowledged == 0 {
         trial.find(Finding::unconfirmed("no-load", format!("{keeping}: no write was acknowledged, so nothing was tried")));

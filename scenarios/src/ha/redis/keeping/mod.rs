@@ -5,4 +5,4 @@ mod judge;
 mod scenario;
 mod server;
 
-pub use scenario::DURABILITY_LEVELS;
+pub use scenario::{DURABILITY_LEVELS, DURABILITY_LEVELS_POWER_LOSS};

@@ -5,9 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dora_harness::{
     database::redis::{Access, Account, Keeping, PORT, Single, ask, info},
-    fault::{FaultRecord, Kill, inject},
+    fault::{Fault, FaultRecord, Kill, PowerLoss, inject},
     history::{Outcome, Recorder},
     patience::within,
+    topology::Equipment,
     workload::{Adder, Adds, Client, InsertClient, Pace, Rhythm, Running},
 };
 use redis::aio::MultiplexedConnection;
@@ -29,6 +30,15 @@ pub fn inserts_within(window_ms: u64) -> u64 {
     CLIENTS as u64 * window_ms.div_ceil(INSERT_EVERY.as_millis() as u64)
 }
 
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// Its process is killed; the kernel keeps what was written.
+    Process,
+    /// Its machine loses its power, and with it what was not flushed.
+    Power,
+}
+
 /// A server of which something is asserted.
 pub struct Server {
     /// What is asserted.
@@ -38,12 +48,15 @@ pub struct Server {
     /// What the clients did.
     pub recorder: Recorder,
     running: Option<Running>,
+    crash: Crash,
 }
 
 impl Server {
     /// Starts the server and its load.
-    pub async fn start(trial: &Trial, asserted: Keeping, real: Keeping) -> Result<Self, ScenarioError> {
-        let single = Single::start(trial.ground(), &format!("rdl-{asserted}"), real).await?;
+    pub async fn start(trial: &Trial, asserted: Keeping, real: Keeping, crash: Crash) -> Result<Self, ScenarioError> {
+        let name = format!("rdl-{asserted}");
+        trial.ground().equip(&name, Equipment { power: crash == Crash::Power, ..Equipment::default() });
+        let single = Single::start(trial.ground(), &name, real).await?;
         let recorder = if asserted == Keeping::Always {
             trial.recorder()
         } else {
@@ -62,7 +75,7 @@ impl Server {
         };
         let pace = Pace { rhythm: Rhythm::Closed(INSERT_EVERY), limit: Duration::from_secs(2) };
         let running = Running::start((0..CLIENTS).map(client).collect(), Box::new(Adds::default()), pace, &recorder);
-        Ok(Self { asserted, single, recorder, running: Some(running) })
+        Ok(Self { asserted, single, recorder, running: Some(running), crash })
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, ScenarioError> {
@@ -101,10 +114,14 @@ impl Server {
         Ok(())
     }
 
-    /// Kills it under load, ends the load, and starts it again on its own files.
+    /// Ends it under load, ends the load, and starts it again on its own files.
     pub async fn crash(&mut self, trial: &Trial) -> Result<FaultRecord, ScenarioError> {
-        let kill = Kill::new(self.single.node().clone(), format!("single server, {}", self.asserted), PORT);
-        let injected = inject(kill, trial.origin()).await?;
+        let (node, role) = (self.single.node().clone(), format!("single server, {}", self.asserted));
+        let fault: Box<dyn Fault> = match self.crash {
+            Crash::Process => Box::new(Kill::new(node, role, PORT)),
+            Crash::Power => Box::new(PowerLoss::new(node, role, PORT)),
+        };
+        let injected = inject(fault, trial.origin()).await?;
         let confirmed = injected.confirm(CONFIRM_LIMIT).await;
         if let Some(running) = self.running.take() {
             running.stop().await;
