@@ -4,17 +4,17 @@ use serde::Serialize;
 
 use crate::evidence::ScenarioEvidence;
 
-/// The last part of a scenario's id, and what it is about, in the order of the section.
-const TOPICS: [(&str, &str); 9] = [
-    ("listeners", "Listeners"),
-    ("links", "Links between nodes"),
-    ("mesh", "Mutual authentication of services"),
-    ("at-rest", "Encryption at rest"),
-    ("keys", "Keys and secrets"),
-    ("certificates", "Certificates"),
-    ("roles", "Roles and their rights"),
-    ("mechanism", "How identities are proven"),
-    ("zones", "Network zones"),
+/// Headings in their order, and the cases that belong there: each by its name or, where it ends with a hyphen, by its beginning.
+const TOPICS: [(&str, &[&str]); 9] = [
+    ("Listeners", &["listeners"]),
+    ("Links between nodes", &["links"]),
+    ("Mutual authentication of services", &["mesh"]),
+    ("Encryption at rest", &["at-rest", "storage"]),
+    ("Keys and secrets", &["dynamic-credentials", "rotated-passwords", "transit", "secret-search", "sealed", "leader-lost"]),
+    ("Certificates", &["certificates-", "expired-authority"]),
+    ("Roles and their rights", &["roles"]),
+    ("How identities are proven", &["mechanism", "directory"]),
+    ("Network zones", &["zones"]),
 ];
 /// Scenarios `security/DATABASE` without a case probe the ports that clients connect to.
 const CLIENT_PORTS: &str = "Client ports";
@@ -34,12 +34,14 @@ pub(super) fn topic_of(scenario: &ScenarioEvidence) -> Option<&'static str> {
         return None;
     }
     let case = scenario.scenario.splitn(3, '/').nth(2);
-    Some(case.map_or(CLIENT_PORTS, |case| TOPICS.iter().find(|(known, _)| *known == case).map_or(OTHERS, |(_, name)| name)))
+    let belongs = |case: &str, known: &str| case == known || (known.ends_with('-') && case.starts_with(known));
+    let heading = |case: &str| TOPICS.iter().find(|(_, cases)| cases.iter().any(|known| belongs(case, known))).map(|(name, _)| *name);
+    Some(case.map_or(CLIENT_PORTS, |case| heading(case).unwrap_or(OTHERS)))
 }
 
 /// All topics that have something to show, in the order of the section.
 pub(super) fn topics<'a>(scenarios: &[&'a ScenarioEvidence]) -> Vec<Topic<'a>> {
-    let headings = std::iter::once(CLIENT_PORTS).chain(TOPICS.iter().map(|(_, name)| *name)).chain([OTHERS]);
+    let headings = std::iter::once(CLIENT_PORTS).chain(TOPICS.iter().map(|(name, _)| *name)).chain([OTHERS]);
     let topic = |name| Topic { name, scenarios: scenarios.iter().copied().filter(|scenario| topic_of(scenario) == Some(name)).collect() };
     headings.map(topic).filter(|topic| !topic.scenarios.is_empty()).collect()
 }

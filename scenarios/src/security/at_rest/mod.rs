@@ -4,7 +4,7 @@ mod cost;
 mod crash;
 mod driver;
 mod sabotage;
-mod search;
+pub(super) mod search;
 mod storage;
 mod target;
 

@@ -8,6 +8,7 @@ mod parts;
 mod rotated_passwords;
 mod sealed;
 mod secret_search;
+mod storage;
 mod transit;
 
 use crate::Scenario;
@@ -22,6 +23,7 @@ pub const SCENARIOS: &[Scenario] = &[
     certificates::MONGODB,
     expired_authority::SCENARIO,
     secret_search::SCENARIO,
+    storage::SCENARIO,
     sealed::SCENARIO,
     leader_lost::SCENARIO,
 ];
