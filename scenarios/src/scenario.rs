@@ -91,9 +91,18 @@ impl Scenario {
         self.pillar == Pillar::Performance || MEASURES_MOMENTS.contains(&self.case())
     }
 
-    /// The parts of the platform that it needs.
+    /// The parts of the platform that it needs, in the order of [`Database::members`].
     pub fn members(&self) -> &'static [Member] {
-        self.database.members()
+        // Certificates of one database need that one beside the key manager, and not all whose secrets it keeps.
+        match self.case() {
+            "certificates-neo4j" => &[Member::Neo4j, Member::Openbao],
+            "certificates-postgres" | "certificates-etcd" => &[Member::Postgres, Member::Openbao],
+            "certificates-mongodb" => &[Member::Mongodb, Member::Openbao],
+            "certificates-influxdb" => &[Member::Influxdb, Member::Openbao],
+            "certificates-redis" => &[Member::Redis, Member::Openbao],
+            "certificates-openbao" => &[Member::Openbao],
+            _ => self.database.members(),
+        }
     }
 
     /// Images, by name in the catalogue, of nodes that it starts for itself beside the platform. They are built before the run begins, and only

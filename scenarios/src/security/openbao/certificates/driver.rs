@@ -39,7 +39,7 @@ pub const SABOTAGES: [Sabotage; 5] = [
 pub const METHOD: &[&str] = &[
     "OpenBao keeps an intermediate authority of the run's root; the certificates with which the nodes were started come from the root itself",
     "clients connect anew for each request, verify the whole chain and are counted while all that follows happens",
-    "each node in turn gets a certificate from OpenBao, and takes it up without a restart",
+    "each node in turn gets a certificate from OpenBao and takes it up; a node is restarted only where its software cannot reload it, one at a time",
     "OpenSSL in a pod of the run reads subject, issuer and serial number from every listener before and after: each must be the one that was issued",
     "a second intermediate authority takes the first one's place: every node gets a certificate from it, and no listener may present the first one's",
     "all certificates that were in use are registered with owner, serial number, issuer, end and place",
@@ -47,8 +47,9 @@ pub const METHOD: &[&str] = &[
 
 /// A node's certificate in the platform lives longer than any run.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// From being told to presenting the new certificate.
-const TAKE_UP_LIMIT: Duration = Duration::from_secs(20);
+/// Who is planted to keep the old certificate need not be waited for.
+const STALE_LIMIT: Duration = Duration::from_secs(4);
+const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Load before the first and after the last rotation.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -76,11 +77,12 @@ pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(),
         outcome
     };
     let (outcome, ()) = tokio::join!(work, load.run(target));
-    let mended = if trial.sabotage.is_some() { rotation.mend(&second).await } else { Ok(()) };
+    let mended = if trial.sabotage.is_some() { rotation.mend().await } else { Ok(()) };
     first.remove().await?;
     second.remove().await?;
     trial.measure("failed_requests", Some(load.failed() as f64), "requests");
     trial.measure("answered_requests", Some(load.succeeded() as f64), "requests");
+    trial.measure("longest_request", Some(load.longest_ms() as f64), "ms");
     trial.measure("stale_listeners", Some(rotation.stale as f64), "listeners");
     if let Some(error) = load.first_failure().filter(|_| load.failed() as f64 > allowed) {
         trial.find(Finding::violation("requests-failed", format!("{} requests failed, the first one by: {error}", load.failed())));
@@ -114,6 +116,10 @@ impl Rotation<'_> {
         let issued = self.all_nodes(first, skipped).await?;
         self.judge(&issued, "certificate-not-rotated").await?;
         self.register("under the first authority").await?;
+        // Who did not follow once shows nothing more by not following again.
+        if self.stale > 0 {
+            return Ok(());
+        }
         self.target.further().await?;
         let skipped = self.trial.is_sabotaged_by(OLD_AUTHORITY);
         let issued = self.all_nodes(second, skipped).await?;
@@ -160,8 +166,8 @@ impl Rotation<'_> {
         for listener in self.target.listeners() {
             let place = place(&listener);
             let wanted = &issued[listener.node.name()];
-            // Who is planted to be stale need not be waited for.
-            let limit = if self.trial.sabotage.is_some() { Duration::from_secs(4) } else { TAKE_UP_LIMIT };
+            let is_stale = [ONE_SKIPPED, NOT_TAKEN_UP, FOREIGN, OLD_AUTHORITY].iter().any(|id| self.trial.is_sabotaged_by(id));
+            let limit = if is_stale { STALE_LIMIT } else { self.target.take_up_limit() };
             let taken_up = within("the new certificate", limit, Duration::from_millis(300), || async {
                 match self.seen(&listener).await {
                     Ok(seen) if seen.serial == *wanted => Ok(()),
@@ -194,12 +200,25 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// After a proof: every node has a good certificate again.
-    async fn mend(&self, pki: &Pki) -> Result<(), ScenarioError> {
-        for node in self.target.nodes() {
-            let issued = pki.issue_node(node.name(), node.address(), LIFETIME).await?;
-            install(&node, &issued.identity).await?;
-            self.target.take_up(&node).await?;
+    /// After a proof: every node has a good certificate again, from the root, because the key manager itself may be out of reach. One that is
+    /// only old is good.
+    async fn mend(&self) -> Result<(), ScenarioError> {
+        let nodes = self.target.nodes();
+        let spoiled = if self.trial.is_sabotaged_by(CHAIN_CUT) {
+            &nodes[..]
+        } else if self.trial.is_sabotaged_by(FOREIGN) {
+            &nodes[nodes.len().saturating_sub(1)..]
+        } else {
+            &[]
+        };
+        for node in spoiled {
+            let identity = self.trial.ground().authority().issue_node(node.name(), node.address());
+            install(node, &identity.map_err(|error| ScenarioError::client("make a good certificate", error))?).await?;
+            // Who cannot be told any more, because of the certificate that it has, starts anew.
+            if self.target.take_up(node).await.is_err() {
+                node.stop(STOP_GRACE).await?;
+                node.start().await?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -17,8 +17,6 @@ use super::target::CertificateTarget;
 const CLIENTS: usize = 3;
 /// A client's pause between two requests.
 const PAUSE: Duration = Duration::from_millis(80);
-/// A request that takes longer failed.
-const REQUEST_LIMIT: Duration = Duration::from_secs(8);
 
 /// What the load saw.
 #[derive(Debug, Default)]
@@ -26,6 +24,7 @@ pub struct Load {
     ended: AtomicBool,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    longest_ms: AtomicU64,
     first_failure: Mutex<Option<String>>,
 }
 
@@ -50,6 +49,11 @@ impl Load {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// How long the longest one took that was answered, in milliseconds.
+    pub fn longest_ms(&self) -> u64 {
+        self.longest_ms.load(Ordering::Relaxed)
+    }
+
     /// Why the first one failed.
     pub fn first_failure(&self) -> Option<String> {
         self.first_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -57,9 +61,11 @@ impl Load {
 
     async fn client(&self, target: &dyn CertificateTarget) {
         while !self.ended.load(Ordering::Relaxed) {
-            match timeout(REQUEST_LIMIT, target.request()).await.unwrap_or_else(|_elapsed| Err("no answer in time".into())) {
+            let begun = Instant::now();
+            match timeout(target.request_limit(), target.request()).await.unwrap_or_else(|_elapsed| Err("no answer in time".into())) {
                 Ok(()) => {
                     self.succeeded.fetch_add(1, Ordering::Relaxed);
+                    self.longest_ms.fetch_max(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
                 }
                 Err(error) => {
                     self.failed.fetch_add(1, Ordering::Relaxed);

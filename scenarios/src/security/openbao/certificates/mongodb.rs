@@ -1,17 +1,21 @@
-//! MongoDB: members take up new files by `rotateCertificates`; they know each other by certificate.
+//! MongoDB: members take up new files by `rotateCertificates`; they know each other by certificate. An arbiter is restarted.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dora_harness::{
-    database::mongodb::{PORT, ReplicaSet},
+    database::{
+        Cluster as _,
+        mongodb::{PORT, ReplicaSet},
+    },
+    patience::within,
     security::StartTls,
     topology::Node,
 };
 use mongodb::bson::doc;
 
 use super::{
-    driver::{METHOD, SABOTAGES, listeners_of, rotate_if_there},
+    driver::{METHOD, SABOTAGES, listeners_of, rotate},
     target::CertificateTarget,
 };
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, security::Listener};
@@ -29,11 +33,10 @@ pub const SCENARIO: Scenario = Scenario {
     pillar: Pillar::Security,
     database: Database::Openbao,
     clauses: &["SEC-CERT"],
-    goal: "Every member, which proves itself to the others by its certificate, gets that from OpenBao, and another authority's after that, \
+    goal: "Every member of both sets, which proves itself to the others by its certificate, gets that from OpenBao, and another authority's after that, \
            and no client notices.",
     method: METHOD,
     does_not_show: &[
-        "the set with an arbiter, which knows no users that could order it to take files up",
         "revoked certificates: the members are given no list",
         "another root: the clients trust the run's root throughout, and the chain brings the intermediate along",
         "new connections between members while one of them is not rotated yet, beyond what the load meets",
@@ -43,8 +46,12 @@ pub const SCENARIO: Scenario = Scenario {
     sabotages: &PLANTED,
     run: |trial| {
         Box::pin(async move {
-            let set = trial.platform().mongodb.replica_set.get().await;
-            rotate_if_there(trial, set.map(|set| MongodbCertificates { set }), "MongoDB").await
+            let part = &trial.platform().mongodb;
+            let sets: Vec<_> = [part.arbitrated.get().await, part.replica_set.get().await].into_iter().flatten().collect();
+            if sets.is_empty() {
+                return Err(ScenarioError::Missing("there is no MongoDB in this run".into()));
+            }
+            rotate(trial, &MongodbCertificates { sets }).await
         })
     },
 };
@@ -52,31 +59,49 @@ pub const SCENARIO: Scenario = Scenario {
 /// A client waits this long for a member that may take its request.
 const SELECTION: Duration = Duration::from_secs(5);
 
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// From an arbiter's new process to an open port.
+const RETURN_LIMIT: Duration = Duration::from_secs(30);
+
 struct MongodbCertificates {
-    set: Arc<ReplicaSet>,
+    /// The one with an arbiter first.
+    sets: Vec<Arc<ReplicaSet>>,
 }
 
 #[async_trait]
 impl CertificateTarget for MongodbCertificates {
     fn nodes(&self) -> Vec<Node> {
-        self.set.data_nodes().to_vec()
+        self.sets.iter().flat_map(|set| set.nodes()).collect()
     }
 
     fn listeners(&self) -> Vec<Listener> {
-        listeners_of(self.set.data_nodes(), PORT, StartTls::None)
+        listeners_of(&self.nodes(), PORT, StartTls::None)
     }
 
     async fn request(&self) -> Result<(), String> {
-        let client = self.set.application(&self.set.reach(), SELECTION).map_err(|error| error.to_string())?;
-        client.database("dora").run_command(doc! { "ping": 1 }).await.map_err(|error| error.to_string())?;
-        (*client).clone().shutdown().await;
+        for set in &self.sets {
+            let client = set.application(&set.reach(), SELECTION).map_err(|error| error.to_string())?;
+            client.database("dora").run_command(doc! { "ping": 1 }).await.map_err(|error| error.to_string())?;
+            (*client).clone().shutdown().await;
+        }
         Ok(())
     }
 
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {
         let failed = |error: String| ScenarioError::client(format!("make {} take up its certificate", node.name()), error);
-        let client = self.set.administrator_of(node).map_err(|error| failed(error.to_string()))?;
-        let order = doc! { "rotateCertificates": 1, "message": "rotation" };
-        client.database("admin").run_command(order).await.map(drop).map_err(|error| failed(error.to_string()))
+        let holds_data = |set: &&Arc<ReplicaSet>| set.data_nodes().iter().any(|member| member.name() == node.name());
+        if let Some(set) = self.sets.iter().find(holds_data) {
+            let client = set.administrator_of(node).map_err(|error| failed(error.to_string()))?;
+            let order = doc! { "rotateCertificates": 1, "message": "rotation" };
+            return client.database("admin").run_command(order).await.map(drop).map_err(|error| failed(error.to_string()));
+        }
+        // An arbiter knows no users who could order it to. It holds no data, so a restart costs the others one voice for a moment.
+        node.stop(STOP_GRACE).await?;
+        node.start().await?;
+        within("the arbiter", RETURN_LIMIT, Duration::from_millis(100), || async {
+            if node.accepts(PORT).await { Ok(()) } else { Err("its port refuses") }
+        })
+        .await
+        .map_err(Into::into)
     }
 }

@@ -58,7 +58,7 @@ pub const SCENARIO: Scenario = Scenario {
            who shows the servers a bad certificate is turned away for that reason.",
     method: METHOD,
     does_not_show: &[
-        "etcd, Patroni's REST API and HAProxy beside them",
+        "etcd and Patroni's REST API beside them (security/openbao/certificates-etcd); HAProxy presents no certificate",
         "clients that show no certificate: PostgreSQL lets them log in by password",
         "another root: the clients trust the run's root throughout, and the chain brings the intermediate along",
         "that lists of revoked certificates are brought to the servers by themselves: the harness brings them here",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dora_fixtures::assets;
 use dora_harness::{security::Identity, topology::Node};
 
 use crate::{ScenarioError, security::Listener};
@@ -23,8 +24,18 @@ pub trait CertificateTarget: Send + Sync {
     /// something small. The error is the client's own.
     async fn request(&self) -> Result<(), String>;
 
-    /// Makes a running node take up the files that were put in place, without a restart.
+    /// A request that takes longer failed.
+    fn request_limit(&self) -> Duration {
+        Duration::from_secs(8)
+    }
+
+    /// Makes a running node take up the files that were put in place: without a restart where its software can do that.
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError>;
+
+    /// From being told to presenting the new certificate.
+    fn take_up_limit(&self) -> Duration {
+        Duration::from_secs(20)
+    }
 
     /// Further probes of this database once its nodes have the new certificates; what they find is in the trial.
     async fn further(&self) -> Result<(), ScenarioError> {
@@ -32,22 +43,23 @@ pub trait CertificateTarget: Send + Sync {
     }
 }
 
-/// Puts an identity where the node's start script and configuration look for it. Nobody sees half of it: each file is moved in place whole.
+/// Puts an identity where the node's start script and configuration look for it. Nobody sees half of it: each file is moved in place whole, and
+/// the key's moment is the certificate's.
 ///
 /// # Errors
 /// Any error of the engine.
 pub async fn install(node: &Node, identity: &Identity) -> Result<(), ScenarioError> {
     let pem = format!("{}{}", identity.certificate, identity.key);
-    let files: [(&str, &str, u32); 3] =
-        [("node.crt", &identity.certificate, 0o644), ("node.key", &identity.key, 0o600), ("node.pem", &pem, 0o600)];
-    let staged: Vec<(String, &[u8], u32)> =
-        files.iter().map(|(name, text, mode)| (format!("{name}.new"), text.as_bytes(), *mode)).collect();
-    let entries: Vec<(&str, &[u8], u32)> = staged.iter().map(|(name, content, mode)| (name.as_str(), *content, *mode)).collect();
-    node.put_files("/dora/tls", &entries).await?;
-    for (name, _, _) in files {
-        let (from, to) = (format!("/dora/tls/{name}.new"), format!("/dora/tls/{name}"));
-        node.exec_as_root(&["chown", "--reference=/dora/tls", &from], &[], STEP_LIMIT).await?;
-        node.exec_as_root(&["mv", &from, &to], &[], STEP_LIMIT).await?;
+    let files: [(&str, &[u8], u32); 3] = [
+        ("node.crt.new", identity.certificate.as_bytes(), 0o644),
+        ("node.key.new", identity.key.as_bytes(), 0o600),
+        ("node.pem.new", pem.as_bytes(), 0o600),
+    ];
+    node.put_files("/dora/tls", &files).await?;
+    let script = assets::bytes("config/security/put-identity-in-place.sh")?;
+    let output = node.exec_as_root(&["sh", "-s"], script, STEP_LIMIT).await?;
+    if output.code == 0 {
+        return Ok(());
     }
-    Ok(())
+    Err(ScenarioError::client(format!("put {}'s certificate in place", node.name()), output.stderr.trim()))
 }
