@@ -2,17 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dora_fixtures::assets;
 use dora_harness::{
-    database::postgres::{AccessError, Login, PostgresCluster, connect},
+    database::postgres::{AccessError, Login, POOLER_PORT, PostgresCluster, connect},
     patience::within,
     service::openbao::Openbao,
 };
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::{ScenarioError, Trial};
 
 /// A connection that is not there by then does not come.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A request of an application.
+const REQUEST_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that was refused for another reason than its password is tried again as long.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 
@@ -25,6 +29,18 @@ pub async fn openbao(trial: &Trial) -> Result<Arc<Openbao>, ScenarioError> {
 pub async fn postgres(trial: &Trial) -> Result<PostgresCluster, ScenarioError> {
     let cluster = trial.platform().postgres.cluster().await;
     cluster.map(|cluster| (*cluster).clone()).ok_or_else(|| ScenarioError::Missing("there is no PostgreSQL in this run".into()))
+}
+
+/// Something small on the application's path, through the pooler to the primary, on a connection of its own.
+///
+/// # Errors
+/// The client's words.
+pub async fn ask_through_pooler(cluster: &PostgresCluster) -> Result<(), String> {
+    let login = cluster.application_login(cluster.pooler().socket(POOLER_PORT));
+    let mut connection = connect(&login, REQUEST_LIMIT).await.map_err(|error| error.to_string())?;
+    let question = assets::text("schema/postgres/monitoring/alive.sql").map_err(|error| error.to_string())?;
+    sqlx::query(question).execute(&mut connection).await.map_err(|error| error.to_string())?;
+    connection.close().await.map_err(|error| error.to_string())
 }
 
 /// A text of an answer, found by its path.

@@ -22,12 +22,12 @@ pub async fn ask(
         None => client_config(authority),
     };
     let tls = tls.map_err(|error| error.to_string())?;
-    let client = Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(LIMIT).build().map_err(words)?;
-    let answer = question(&client).send().await.map_err(words)?.error_for_status().map_err(words)?;
-    answer.text().await.map_err(words)
+    let client = Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(LIMIT).build().map_err(|error| words(&error))?;
+    let answer = question(&client).send().await.map_err(|error| words(&error))?.error_for_status().map_err(|error| words(&error))?;
+    answer.text().await.map_err(|error| words(&error))
 }
 
-fn words(error: reqwest::Error) -> String {
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+fn words(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -113,7 +113,8 @@ impl CertificateTarget for InfluxCertificates {
 
     fn listeners(&self) -> Vec<Listener> {
         let cluster = self.nodes_of(Form::Cluster);
-        let mut listeners: Vec<Listener> = SIDECAR_PORTS.into_iter().flat_map(|port| listeners_of(&cluster, port, StartTls::None)).collect();
+        let mut listeners: Vec<Listener> =
+            SIDECAR_PORTS.into_iter().flat_map(|port| listeners_of(&cluster, port, StartTls::None)).collect();
         listeners.extend(listeners_of(&self.nodes_of(Form::Single), PORT, StartTls::None));
         listeners
     }

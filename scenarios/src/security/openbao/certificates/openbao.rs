@@ -6,12 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dora_harness::{
-    database::Cluster as _,
-    security::StartTls,
-    service::openbao::PORT,
-    topology::Node,
-};
+use dora_harness::{database::Cluster as _, security::StartTls, service::openbao::PORT, topology::Node};
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate},

@@ -12,7 +12,7 @@ use dora_harness::{
     topology::Node,
 };
 use dora_reports::evidence::{Finding, ProbeCell, ProbeMatrix, ProbeRow};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate_if_there},
@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
-    security::{Listener, openbao::parts::openbao},
+    security::{
+        Listener,
+        openbao::parts::{ask_through_pooler, openbao},
+    },
 };
 
 const NO_LIST: &str = "revocation-list-not-configured";
@@ -141,11 +144,7 @@ impl CertificateTarget for PostgresCertificates<'_> {
     }
 
     async fn request(&self) -> Result<(), String> {
-        let login = self.cluster.application_login(self.cluster.pooler().socket(POOLER_PORT));
-        let mut connection = connect(&login, LIMIT).await.map_err(|error| error.to_string())?;
-        let question = assets::text("schema/postgres/monitoring/alive.sql").map_err(|error| error.to_string())?;
-        sqlx::query(question).execute(&mut connection).await.map_err(|error| error.to_string())?;
-        connection.close().await.map_err(|error| error.to_string())
+        ask_through_pooler(&self.cluster).await
     }
 
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {

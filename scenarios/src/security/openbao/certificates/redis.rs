@@ -70,7 +70,8 @@ impl RedisCertificates {
 
     /// One increment through the Cluster's own client, which begins at all nodes and goes where the key is.
     async fn request_of(&self, sharded: &Sharded) -> Result<(), String> {
-        let client = sharded.access().cluster_client(&sharded.addresses(), Account::App, REDIRECTIONS).map_err(|error| error.to_string())?;
+        let client =
+            sharded.access().cluster_client(&sharded.addresses(), Account::App, REDIRECTIONS).map_err(|error| error.to_string())?;
         let mut connection = client.get_async_connection().await.map_err(|error| format!("Cluster: {error}"))?;
         let mut command = redis::cmd("INCR");
         command.arg("app:certificates");

@@ -59,9 +59,8 @@ mod tests {
     async fn what_fails_is_tried_again_and_counted() {
         let repeats = Repeats::within(Duration::from_secs(30));
         let tried = AtomicU64::new(0);
-        let outcome = repeats
-            .until_answered(|| async { if tried.fetch_add(1, Ordering::Relaxed) < 2 { Err("away") } else { Ok(()) } })
-            .await;
+        let outcome =
+            repeats.until_answered(|| async { if tried.fetch_add(1, Ordering::Relaxed) < 2 { Err("away") } else { Ok(()) } }).await;
         assert_eq!((outcome, repeats.repeated()), (Ok(()), 2));
     }
 
