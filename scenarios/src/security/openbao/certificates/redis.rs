@@ -82,7 +82,7 @@ impl RedisCertificates {
 #[async_trait]
 impl CertificateTarget for RedisCertificates {
     fn nodes(&self) -> Vec<Node> {
-        let mut nodes: Vec<Node> = self.replicated.sentinels().nodes().iter().chain(self.replicated.servers()).cloned().collect();
+        let mut nodes: Vec<Node> = self.replicated.servers().iter().chain(self.replicated.sentinels().nodes()).cloned().collect();
         nodes.extend(self.sharded_nodes());
         nodes
     }
