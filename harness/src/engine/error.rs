@@ -91,6 +91,12 @@ pub enum EngineError {
         /// How many were tried.
         tried: usize,
     },
+    /// A run has started more nodes than its subnet has addresses.
+    #[error("no free address in network {network}: each is given once in a run; run fewer scenarios or proofs at once (filters, `--part`)")]
+    NoAddress {
+        /// The network.
+        network: String,
+    },
     /// An archive could not be written or read.
     #[error("failed to pack or unpack files for node {node}: {source}")]
     Archive {

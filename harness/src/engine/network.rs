@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use bollard::models::{
@@ -13,39 +13,50 @@ use rand::RngExt as _;
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
 
-/// How many subnets are tried before giving up (512 exist).
-const SUBNET_TRIES: usize = 64;
-/// The first host address that nodes get; below it is the engine's gateway.
-const FIRST_HOST: u8 = 10;
+/// Where all subnets lie: 198.18.0.0/15 (RFC 2544: reserved for benchmarks, so nobody's private range).
+const RANGE: u32 = u32::from_be_bytes([198, 18, 0, 0]);
+const RANGE_BITS: u32 = 15;
+/// Length of a subnet's prefix. An address is given once in a run, so that nobody takes a new node for the old one that had it; a run that proves
+/// every scenario starts some thousand nodes.
+const SUBNET_BITS: u32 = 21;
+const SUBNETS: u32 = 1 << (SUBNET_BITS - RANGE_BITS);
+/// How many subnets are tried before giving up.
+const SUBNET_TRIES: usize = 128;
+/// The first host number that nodes get; below it is the engine's gateway.
+const FIRST_HOST: u16 = 10;
+/// Above it is the subnet's broadcast address.
+const LAST_HOST: u16 = (1 << (32 - SUBNET_BITS)) - 2;
 
-/// A bridge of the run, a /24 of 198.18.0.0/15 (RFC 2544: reserved for benchmarks, so nobody's private range).
+/// A bridge of the run: a subnet of 198.18.0.0/15 that is nobody else's.
 #[derive(Debug)]
 pub struct RunNetwork {
     /// The engine's name of it.
     pub name: String,
-    /// Its first three octets.
-    prefix: [u8; 3],
-    next: AtomicU8,
+    /// Its subnet's address.
+    base: Ipv4Addr,
+    next: AtomicU16,
 }
 
 impl RunNetwork {
+    fn of(name: String, number: u32) -> Self {
+        Self { name, base: Ipv4Addr::from_bits(RANGE + (number << (32 - SUBNET_BITS))), next: AtomicU16::new(FIRST_HOST) }
+    }
+
     /// The next free address.
     ///
     /// # Errors
-    /// [`EngineError::NoSubnet`] when all 240 are taken.
+    /// [`EngineError::NoAddress`] when all are taken.
     pub fn next_address(&self) -> Result<Ipv4Addr, EngineError> {
         let host = self
             .next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |host| (host < 250).then(|| host + 1))
-            .map_err(|_full| EngineError::NoSubnet { tried: 240 })?;
-        let [a, b, c] = self.prefix;
-        Ok(Ipv4Addr::new(a, b, c, host))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |host| (host <= LAST_HOST).then(|| host + 1))
+            .map_err(|_full| EngineError::NoAddress { network: self.name.clone() })?;
+        Ok(Ipv4Addr::from_bits(self.base.to_bits() + u32::from(host)))
     }
 
     /// The subnet in CIDR form.
     pub fn subnet(&self) -> String {
-        let [a, b, c] = self.prefix;
-        format!("{a}.{b}.{c}.0/24")
+        format!("{}/{SUBNET_BITS}", self.base)
     }
 }
 
@@ -76,11 +87,7 @@ impl Engine {
         options: HashMap<String, String>,
     ) -> Result<RunNetwork, EngineError> {
         for _ in 0..SUBNET_TRIES {
-            let prefix = {
-                let mut random = rand::rng();
-                [198, random.random_range(18..=19), random.random_range(0..=255)]
-            };
-            let network = RunNetwork { name: format!("dora-{run}-{zone}"), prefix, next: AtomicU8::new(FIRST_HOST) };
+            let network = RunNetwork::of(format!("dora-{run}-{zone}"), rand::rng().random_range(0..SUBNETS));
             let request = NetworkCreateRequest {
                 name: network.name.clone(),
                 driver: Some("bridge".into()),
@@ -144,5 +151,21 @@ impl Engine {
             Err(error) if EngineError::is_not_found(&error) => Ok(()),
             Err(error) => Err(EngineError::request(format!("remove volume {name}"), error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets_lie_in_the_range_and_give_each_address_once() {
+        let last = RunNetwork::of("last".into(), SUBNETS - 1);
+        assert_eq!(last.subnet(), "198.19.248.0/21");
+        let addresses: Vec<Ipv4Addr> = std::iter::from_fn(|| last.next_address().ok()).collect();
+        assert_eq!(addresses.first(), Some(&Ipv4Addr::new(198, 19, 248, 10)));
+        assert_eq!(addresses.last(), Some(&Ipv4Addr::new(198, 19, 255, 254)));
+        assert_eq!(addresses.len(), 2037);
+        assert!(matches!(last.next_address(), Err(EngineError::NoAddress { .. })));
     }
 }

@@ -246,7 +246,7 @@ impl Ground {
     /// Reserves addresses for nodes of these names.
     ///
     /// # Errors
-    /// [`EngineError::NoSubnet`] when the run's subnet is used up.
+    /// [`EngineError::NoAddress`] when the run's subnet is used up.
     pub fn seats(&self, names: &[String]) -> Result<Vec<Seat>, GroundError> {
         names.iter().map(|name| Ok(Seat { name: name.clone(), address: self.inner.network.next_address()? })).collect()
     }
