@@ -11,7 +11,7 @@ const TOPICS: [(&str, &[&str]); 9] = [
     ("Mutual authentication of services", &["mesh"]),
     ("Encryption at rest", &["at-rest", "storage"]),
     ("Keys and secrets", &["dynamic-credentials", "rotated-passwords", "transit", "secret-search", "sealed", "leader-lost"]),
-    ("Certificates", &["certificates-", "expired-authority"]),
+    ("Certificates", &["certificates", "certificates-", "expired-authority"]),
     ("Roles and their rights", &["roles"]),
     ("How identities are proven", &["mechanism", "directory"]),
     ("Network zones", &["zones"]),
