@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("a run killed at ten random moments leaves nothing", killed_at_random_moments),
         Trial::test("an interrupted run leaves nothing", interrupted),
+        Trial::test("a run whose every process is asked to end leaves nothing", all_asked_to_end),
         Trial::test("without an engine there is one clear line and exit code 3", without_an_engine),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -118,16 +119,29 @@ fn killed_at_random_moments() -> Result<(), Failed> {
 }
 
 fn interrupted() -> Result<(), Failed> {
+    one_is_hit(|process| send("-INT", process))
+}
+
+/// As a service manager does it, or whoever ends processes by their name: the reaper is asked, too.
+fn all_asked_to_end() -> Result<(), Failed> {
+    one_is_hit(|process| {
+        let _ = Command::new("pkill").args(["-TERM", "-P", &process.id().to_string()]).status();
+        send("-TERM", process);
+    })
+}
+
+fn send(signal: &str, process: &Child) {
+    let _ = Command::new("kill").args([signal, &process.id().to_string()]).status();
+}
+
+fn one_is_hit(end: fn(&mut Child)) -> Result<(), Failed> {
     build_images()?;
     for _ in 0..ATTEMPTS_MAX {
-        let hit = ended_by(Duration::from_millis(1500), |process| {
-            let _ = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
-        })?;
-        if hit {
+        if ended_by(Duration::from_millis(1500), end)? {
             return Ok(());
         }
     }
-    Err("no interrupt hit a run in the middle of its start".into())
+    Err("no signal hit a run in the middle of its start".into())
 }
 
 fn without_an_engine() -> Result<(), Failed> {
