@@ -20,7 +20,9 @@ use dora_harness::{
     security::StartTls,
     topology::Node,
 };
+use futures_util::future::try_join_all;
 use serde_json::Map;
+use tokio::time::sleep;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate},
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial, security::Listener};
 
-const AT_ONCE: &str = "cores-restarted-at-once";
+const AT_ONCE: &str = "cores-away-at-once";
 
 /// A core without its chain is none: it would have to be brought back from outside.
 const PLANTED: [Sabotage; 5] = {
@@ -39,7 +41,11 @@ const PLANTED: [Sabotage; 5] = {
         not_taken_up,
         foreign,
         old_authority,
-        Sabotage { id: AT_ONCE, what: "nobody waits for a restarted core before the next one is restarted", expects: "requests-failed" },
+        Sabotage {
+            id: AT_ONCE,
+            what: "no core is started again before the last one is stopped, and then later than clients repeat",
+            expects: "requests-failed",
+        },
     ]
 };
 
@@ -164,10 +170,17 @@ impl CertificateTarget for Neo4jCertificates<'_> {
 
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {
         node.stop(STOP_GRACE).await?;
+        let at = self.cores.iter().position(|core| core.name() == node.name());
+        if at.is_some() && self.trial.is_sabotaged_by(AT_ONCE) {
+            if at == Some(self.cores.len() - 1) {
+                sleep(REPEAT_LIMIT).await;
+                try_join_all(self.cores.iter().map(Node::start)).await?;
+            }
+            return Ok(());
+        }
         node.start().await?;
-        let is_core = self.cores.iter().any(|core| core.name() == node.name());
         // Nobody's majority depends on the others, so they come back while the rotation goes on.
-        if is_core && !self.trial.is_sabotaged_by(AT_ONCE) {
+        if at.is_some() {
             within("all cores with a leader", RETURN_LIMIT, Duration::from_millis(300), || self.all_cores()).await?;
         }
         Ok(())
