@@ -61,7 +61,7 @@ health *ARGS:
 sweep *ARGS:
     @cargo run -p dora-scenarios --bin dora -- sweep "$@"
 
-# List the images, or build them: images [build]
+# List the images, or build them: images [--build]
 [no-exit-message]
 images *ARGS:
     @cargo run -p dora-scenarios --bin dora -- images "$@"

@@ -4,13 +4,13 @@
 //! What it does not show: an engine that is itself away when its run dies (`dora sweep` is for that).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     process::{Child, Command, ExitCode, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use dora_harness::engine::{Engine, reaper::become_reaper_if_asked};
+use dora_harness::engine::{Engine, reaper::become_reaper_if_asked, sweep::Leftovers};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rand::RngExt as _;
 use tokio::runtime::Runtime;
@@ -51,9 +51,12 @@ fn dora(arguments: &[&str]) -> Command {
     command
 }
 
+fn held(runtime: &Runtime) -> Result<BTreeMap<String, Leftovers>, Failed> {
+    Ok(runtime.block_on(async { Engine::connect().await?.runs().await }).map_err(|error| error.to_string())?)
+}
+
 fn runs(runtime: &Runtime) -> Result<BTreeSet<String>, Failed> {
-    let runs = runtime.block_on(async { Engine::connect().await?.runs().await }).map_err(|error| error.to_string())?;
-    Ok(runs.into_keys().collect())
+    Ok(held(runtime)?.into_keys().collect())
 }
 
 /// Starts a run, ends it by `end` after some time, and demands that the engine holds no more runs than before. Answers whether
@@ -79,7 +82,7 @@ fn ended_by(after: Duration, end: fn(&mut Child)) -> Result<bool, Failed> {
     process.wait()?;
     let ended = Instant::now();
     loop {
-        let left: Vec<String> = runs(&runtime)?.difference(&before).cloned().collect();
+        let left: BTreeMap<String, Leftovers> = held(&runtime)?.into_iter().filter(|(run, _)| !before.contains(run)).collect();
         if left.is_empty() {
             return Ok(!seen.is_empty());
         }

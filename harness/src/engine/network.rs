@@ -144,6 +144,15 @@ impl Engine {
         Ok(name)
     }
 
+    /// Removes a network; one that is already gone is fine.
+    pub(super) async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+        match self.docker.remove_network(id).await {
+            Ok(()) => Ok(()),
+            Err(error) if EngineError::is_not_found(&error) => Ok(()),
+            Err(error) => Err(EngineError::request(format!("remove network {id}"), error)),
+        }
+    }
+
     /// Removes a volume; one that is already gone is fine.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         match self.docker.remove_volume(name, None::<bollard::query_parameters::RemoveVolumeOptions>).await {

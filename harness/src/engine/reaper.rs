@@ -18,6 +18,8 @@ pub const REAPER_ARGUMENT: &str = "__reaper";
 const DISARM: u8 = b'd';
 /// A creation that the engine had already accepted may finish this long after its client died.
 const SETTLE: Duration = Duration::from_secs(3);
+/// One round of removals may take this long; what hangs is asked for anew.
+const ROUND: Duration = Duration::from_secs(4);
 /// The reaper itself ends after this time, whatever happens.
 const GIVE_UP: Duration = Duration::from_secs(120);
 
@@ -93,11 +95,8 @@ async fn remove_until_quiet(run: &RunId) {
     let started = Instant::now();
     let mut quiet_since = None;
     while started.elapsed() < GIVE_UP {
-        let removed = match Engine::connect().await {
-            Ok(engine) => engine.remove_run(run).await.ok(),
-            Err(_unreachable) => None,
-        };
-        if removed == Some(0) {
+        let removed = tokio::time::timeout(ROUND, async { Engine::connect().await?.remove_run(run).await }).await;
+        if matches!(removed, Ok(Ok(0))) {
             let since = *quiet_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= SETTLE {
                 return;

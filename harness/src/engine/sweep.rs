@@ -85,28 +85,19 @@ impl Engine {
     /// Removes everything of one run: containers, then networks, then volumes. Returns how many objects there were.
     ///
     /// # Errors
-    /// The first refusal; calling again goes on with what is left.
+    /// The first refusal, after all else was tried: what hangs on one object keeps no other. Calling again goes on with what is left.
     pub async fn remove_run(&self, run: &RunId) -> Result<usize, EngineError> {
         let found = self.leftovers(run).await?;
         let count = found.count();
-        let outcomes: Vec<_> = stream::iter(found.containers)
-            .map(|id| async move { self.remove(&id).await })
-            .buffer_unordered(REMOVE_PARALLEL)
-            .collect()
-            .await;
-        outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;
-        for id in found.networks {
-            match self.docker.remove_network(&id).await {
-                Err(error) if !EngineError::is_not_found(&error) => return Err(EngineError::request("remove a network", error)),
-                _ => {}
-            }
-        }
-        let outcomes: Vec<_> = stream::iter(found.volumes)
-            .map(|name| async move { self.remove_volume(&name).await })
-            .buffer_unordered(REMOVE_PARALLEL)
-            .collect()
-            .await;
-        outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;
-        Ok(count)
+        let containers = all(found.containers, |id| async move { self.remove(&id).await }).await;
+        let networks = all(found.networks, |id| async move { self.remove_network(&id).await }).await;
+        let volumes = all(found.volumes, |name| async move { self.remove_volume(&name).await }).await;
+        containers.and(networks).and(volumes).map(|()| count)
     }
+}
+
+/// Removes many side by side; the first refusal is answered when all were tried.
+async fn all<F: Future<Output = Result<(), EngineError>>>(names: Vec<String>, remove: impl Fn(String) -> F) -> Result<(), EngineError> {
+    let outcomes: Vec<_> = stream::iter(names).map(remove).buffer_unordered(REMOVE_PARALLEL).collect().await;
+    outcomes.into_iter().collect()
 }
