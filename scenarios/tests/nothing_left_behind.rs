@@ -59,32 +59,37 @@ fn runs(runtime: &Runtime) -> Result<BTreeSet<String>, Failed> {
     Ok(held(runtime)?.into_keys().collect())
 }
 
+/// What `up` prints last: from then on its platform stays by design, whatever becomes of the process.
+const STAYS: &str = "remove it with";
+
 /// Starts a run, ends it by `end` after some time, and demands that the engine holds no more runs than before. Answers whether
 /// the end hit a run that had started something and was not through yet.
 fn ended_by(after: Duration, end: fn(&mut Child)) -> Result<bool, Failed> {
     let runtime = Runtime::new()?;
     let before = runs(&runtime)?;
-    let mut process = dora(&["up", "--only", "redis", "--profile", "staging"]).spawn()?;
+    let printed = tempfile::NamedTempFile::new()?;
+    let mut process = dora(&["up", "--only", "redis", "--profile", "staging"]).stdout(printed.reopen()?).spawn()?;
     let started = Instant::now();
     let mut seen = BTreeSet::new();
     while started.elapsed() < after {
         seen.extend(runs(&runtime)?.difference(&before).cloned());
         std::thread::sleep(Duration::from_millis(100));
     }
-    if process.try_wait()?.is_some() {
-        // It was faster: its platform stays by design, and is taken down.
-        for run in runs(&runtime)?.difference(&before) {
-            dora(&["down", run]).status()?;
-        }
-        return Ok(false);
-    }
     end(&mut process);
     process.wait()?;
     let ended = Instant::now();
+    let stays = std::fs::read_to_string(printed.path())?.contains(STAYS);
+    if stays {
+        // Between that line and the end of the reaper's watch it may be the reaper that removes everything.
+        std::thread::sleep(Duration::from_secs(1));
+        for run in runs(&runtime)?.difference(&before) {
+            dora(&["down", run]).status()?;
+        }
+    }
     loop {
         let left: BTreeMap<String, Leftovers> = held(&runtime)?.into_iter().filter(|(run, _)| !before.contains(run)).collect();
         if left.is_empty() {
-            return Ok(!seen.is_empty());
+            return Ok(!stays && !seen.is_empty());
         }
         if ended.elapsed() > GONE_WITHIN {
             return Err(format!("ended after {after:?}, and {GONE_WITHIN:?} later still there: {left:?}").into());

@@ -50,7 +50,6 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     };
     let dir = Path::new(RUNS).join(run.as_str());
     save(&ground, &platform, &dir).await?;
-    reaper.disarm();
     progress.end("platform", &format!("every node has its role after {:.1} s", ground.boot().now_ms() / 1e3));
     let ca = std::path::absolute(dir.join(CA)).unwrap_or_else(|_| dir.join(CA));
     println!("run       {run}\nCA        {}", ca.display());
@@ -64,6 +63,8 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
         println!("\nexception {} ({}): {} – {}", exception.place, exception.clause, exception.what, exception.why);
     }
     println!("\nremove it with `dora down {run}`");
+    // Last of all: whoever saw that line may rely on the platform, and before it nothing stays.
+    reaper.disarm();
     Ok(ExitCode::SUCCESS)
 }
 
