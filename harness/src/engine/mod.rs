@@ -28,5 +28,6 @@ pub(crate) use files::{pack, unpack};
 pub use image::{BASE_OF_ALL, BuildProgress, ImageCatalog, ImageRef, ImageUse};
 pub use labels::{LABEL_KIND, LABEL_NODE, LABEL_RUN, RunKind};
 pub use network::RunNetwork;
+pub(crate) use network::gateway_of;
 pub use run_id::{RunId, RunIdError};
 pub(crate) use volume_probe::VolumeProbe;

@@ -60,6 +60,12 @@ impl RunNetwork {
     }
 }
 
+/// The engine's end of the bridge on which an address lies: the first host of its subnet.
+pub(crate) fn gateway_of(address: Ipv4Addr) -> Ipv4Addr {
+    let mask = u32::MAX << (32 - SUBNET_BITS);
+    Ipv4Addr::from_bits((address.to_bits() & mask) + 1)
+}
+
 impl Engine {
     /// Makes a bridge for the run on a random free subnet; two runs side by side never share one.
     ///
@@ -175,6 +181,8 @@ mod tests {
         assert_eq!(addresses.first(), Some(&Ipv4Addr::new(198, 19, 248, 10)));
         assert_eq!(addresses.last(), Some(&Ipv4Addr::new(198, 19, 255, 254)));
         assert_eq!(addresses.len(), 2037);
+        // Also of those that differ from it in more than their last number.
+        assert!(addresses.iter().all(|address| gateway_of(*address) == Ipv4Addr::new(198, 19, 248, 1)));
         assert!(matches!(last.next_address(), Err(EngineError::NoAddress { .. })));
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    engine::{ContainerState, Engine, EngineError, ExecOutput, ExecSpec, MemoryUse, Process, RunNetwork},
+    engine::{ContainerState, Engine, EngineError, ExecOutput, ExecSpec, MemoryUse, Process, RunNetwork, gateway_of},
     volume::{DATA_DIR, Protection},
 };
 
@@ -105,8 +105,7 @@ impl Node {
 
     /// The address from which the harness's own traffic reaches the run's bridge: the engine's end of it, the first of the subnet.
     pub fn gateway(&self) -> Ipv4Addr {
-        let [a, b, c, _] = self.inner.address.octets();
-        Ipv4Addr::new(a, b, c, 1)
+        gateway_of(self.inner.address)
     }
 
     /// Gives the pod a further leg, in another of the run's networks.
