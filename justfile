@@ -32,9 +32,13 @@ lint:
 deny *WHICH="licenses bans sources":
     cargo deny check {{WHICH}}
 
-# Benchmarks of the harness itself
+# Benchmarks of the harness itself, with criterion's options: bench [FILTER] [--save-baseline NAME | --baseline NAME]
 bench *ARGS:
-    cargo bench --workspace "$@"
+    cargo bench -p dora-benches --bench harness --bench linearizability -- "$@"
+
+# A million damaged histories, or as many as you say: none may make the reader panic: fuzz [RUNS]
+fuzz RUNS="1000000":
+    DORA_FUZZ_RUNS={{RUNS}} cargo test --release -p dora-harness --test reading_histories -- --nocapture no_damage_makes_it_panic
 
 # The linearizability checker beside Porcupine on the peer's own histories (needs Go): bench-peers [ROUNDS]
 [no-exit-message]
@@ -65,6 +69,26 @@ sweep *ARGS:
 [no-exit-message]
 images *ARGS:
     @cargo run -p dora-scenarios --bin dora -- images "$@"
+
+# List the scenarios with their clauses and sabotages
+[no-exit-message]
+list:
+    @cargo run -p dora-scenarios --bin dora -- list
+
+# Break what `up` started, on purpose and with proof: fault list|inject|heal
+[no-exit-message]
+fault *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- fault "$@"
+
+# Decide a recorded history: check FILE --model MODEL
+[no-exit-message]
+check *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- check "$@"
+
+# Check the policy of the zones, or put it in other words: policy check|render
+[no-exit-message]
+policy *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- policy "$@"
 
 # Look at a report: report open|show
 [no-exit-message]

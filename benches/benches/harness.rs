@@ -81,5 +81,16 @@ fn hashing(criterion: &mut Criterion) {
     criterion.bench_function("generate the small dataset", |bencher| bencher.iter(|| Dataset::generate(Seed(1), Size::Small)));
 }
 
-criterion_group!(benches, recording, deciding, hashing);
+/// The evidence of a run with four pillars and five databases, as the reports' own tests have it.
+#[path = "../../reports/tests/sample/mod.rs"]
+mod sample;
+
+fn rendering(criterion: &mut Criterion) {
+    let evidence = sample::sample();
+    criterion.bench_function("render a report as HTML", |bencher| {
+        bencher.iter(|| dora_reports::html::render(black_box(&evidence)).expect("the sample is a complete evidence"));
+    });
+}
+
+criterion_group!(benches, recording, deciding, hashing, rendering);
 criterion_main!(benches);

@@ -5,7 +5,7 @@ use std::{panic::catch_unwind, time::Duration};
 
 use dora_harness::{
     check::{Level, Model, judge_within},
-    history::{LineFault, Outcome, ReadError, Recorder, read_bytes, read_file},
+    history::{History, LineFault, Outcome, ReadError, Recorder, read_bytes, read_file},
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +36,9 @@ fn all_forms_say_the_same() {
     assert_eq!(read.operations[0].returned, json!([["append", 0, 1], ["r", 0, [1]]]));
     assert_eq!(read.operations[1].outcome, Outcome::Unknown("time-out".into()));
     for other in [EDN.to_owned(), as_list(JSON, ","), as_list(EDN, ""), format!("\n; a comment\n{EDN}\n\n")] {
-        assert_eq!(read_bytes(other.as_bytes()).unwrap(), read, "{other}");
+        let other_read = read_bytes(other.as_bytes()).unwrap();
+        let told = |read: &History| (read.operations.clone(), read.events, read.skipped);
+        assert_eq!(told(&other_read), told(&read), "{other}");
     }
     assert_eq!(judge_within(Model::ListAppend(Level::StrictSerializable), &read.operations, Duration::from_secs(1)).operations, 2);
 }

@@ -64,7 +64,12 @@ pub struct Unmatched {
 pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
     let all = all();
     let matches = |scenario: &Scenario, filter: &str| {
-        scenario.id.contains(filter) || scenario.clauses.iter().any(|clause| clause.eq_ignore_ascii_case(filter))
+        // A whole id means that scenario alone, also where other ids begin with it.
+        if all.iter().any(|other| other.id == filter) {
+            return scenario.id == filter;
+        }
+        let begins_a_part = scenario.id.match_indices('/').map(|(at, _)| at + 1).chain([0]).any(|at| scenario.id[at..].starts_with(filter));
+        begins_a_part || scenario.clauses.iter().any(|clause| clause.eq_ignore_ascii_case(filter))
     };
     for filter in filters {
         if !all.iter().any(|scenario| matches(scenario, filter)) {
@@ -72,7 +77,7 @@ pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
             return Err(Unmatched { filter: filter.clone(), known });
         }
     }
-    Ok(all.into_iter().filter(|scenario| filters.is_empty() || filters.iter().any(|filter| matches(scenario, filter))).collect())
+    Ok(all.iter().copied().filter(|scenario| filters.is_empty() || filters.iter().any(|filter| matches(scenario, filter))).collect())
 }
 
 #[cfg(test)]
@@ -106,6 +111,16 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), count);
+    }
+
+    #[test]
+    fn a_filter_is_a_scenario_a_beginning_or_a_clause() {
+        let ids = |filter: &str| -> Vec<&str> { select(&[filter.to_owned()]).unwrap().iter().map(|scenario| scenario.id).collect() };
+        assert!(ids("ha").iter().all(|id| id.starts_with("ha/")));
+        assert!(ids("redis").iter().all(|id| id.split('/').any(|part| part.starts_with("redis"))));
+        assert_eq!(ids("ha/postgres/primary-isolated"), ["ha/postgres/primary-isolated"]);
+        assert!(ids("primary-isolated-from").len() > 1);
+        assert!(ids("ha-pg-3").contains(&"ha/postgres/primary-killed"));
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub struct Availability {
     pub longest_gap_ms: f64,
     /// Acknowledged operations per second before the fault (median of the stretches).
     pub baseline_per_s: f64,
+    /// What the outage takes from an error budget of time: all stretches after the injection in which nothing was acknowledged, in milliseconds.
+    pub unserved_ms: f64,
+    /// What it takes from an error budget of requests: the share of the operations invoked after the injection that were not acknowledged, from 0 to 1.
+    pub failed_share: f64,
 }
 
 /// Width of the stretches in which throughput is judged.
@@ -62,7 +66,27 @@ pub fn availability(operations: &[Operation], injected_ms: f64, confirmed_ms: f6
             .map(|at| (at - injected_ms).max(0.0)),
         longest_gap_ms,
         baseline_per_s,
+        unserved_ms: unserved(operations, injected_ms, until_ms),
+        failed_share: failed_share(operations, injected_ms, until_ms),
     }
+}
+
+fn unserved(operations: &[Operation], from_ms: f64, until_ms: f64) -> f64 {
+    let width_ms = STRETCH.as_secs_f64() * 1e3;
+    let whole = ((until_ms - from_ms) / width_ms).floor().max(0.0) as usize;
+    let mut served = vec![false; whole];
+    for at in acknowledged_ms(operations).filter(|at| *at >= from_ms) {
+        if let Some(stretch) = served.get_mut(((at - from_ms) / width_ms) as usize) {
+            *stretch = true;
+        }
+    }
+    served.iter().filter(|served| !**served).count() as f64 * width_ms
+}
+
+fn failed_share(operations: &[Operation], from_ms: f64, until_ms: f64) -> f64 {
+    let of_outage = || operations.iter().filter(|operation| (from_ms..=until_ms).contains(&(operation.invoked as f64 / 1e6)));
+    let failed = of_outage().filter(|operation| !operation.is_ok()).count();
+    failed as f64 / of_outage().count().max(1) as f64
 }
 
 /// The longest time between `from_ms` and `until_ms` in which nothing was acknowledged, in milliseconds.
@@ -132,6 +156,8 @@ mod tests {
         let regained = result.objective_regained_ms.unwrap();
         assert!((3_000.0..=3_600.0).contains(&regained), "{regained}");
         assert!((result.baseline_per_s - 100.0).abs() < 3.0);
+        assert!((result.unserved_ms - 3_000.0).abs() <= 500.0, "{}", result.unserved_ms);
+        assert!((result.failed_share - 3.0 / 14.0).abs() < 0.01, "{}", result.failed_share);
     }
 
     #[test]

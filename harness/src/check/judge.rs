@@ -23,8 +23,20 @@ pub fn judge(model: Model, operations: &[Operation]) -> Checked {
 /// Checks a history against a model. Where the search takes longer than the limit, where the history has nothing to decide from, and where
 /// an operation is none of the model's, the answer is [`Answer::Unknown`] and says which.
 pub fn judge_within(model: Model, operations: &[Operation], time_limit: Duration) -> Checked {
-    let answer = decide(model, operations, time_limit).unwrap_or_else(|mismatch| Answer::Unknown(mismatch.to_string()));
-    Checked { model: model.name(), operations: operations.len() as u64, answer }
+    try_judge_within(model, operations, time_limit).unwrap_or_else(|mismatch| Checked {
+        model: model.name(),
+        operations: operations.len() as u64,
+        answer: Answer::Unknown(mismatch.to_string()),
+    })
+}
+
+/// As [`judge_within`], for a history of somebody else's: an operation that is none of the model's is an error of its own.
+///
+/// # Errors
+/// [`Mismatch`], with the operation.
+pub fn try_judge_within(model: Model, operations: &[Operation], time_limit: Duration) -> Result<Checked, Mismatch> {
+    let answer = decide(model, operations, time_limit)?;
+    Ok(Checked { model: model.name(), operations: operations.len() as u64, answer })
 }
 
 fn decide(model: Model, operations: &[Operation], time_limit: Duration) -> Result<Answer, Mismatch> {

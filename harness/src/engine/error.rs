@@ -8,7 +8,9 @@ use crate::patience::DeadlineError;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Nothing answers at the engine's address.
-    #[error("no container engine answers ({reason}); start one (`sh bootstrap.sh`, or `dockerd` as root), or point DOCKER_HOST at one")]
+    #[error(
+        "no container engine answers ({reason}); start one (`sh bootstrap.sh images`, or `dockerd` as root), or point DOCKER_HOST at one"
+    )]
     Unreachable {
         /// The client's own words.
         reason: String,

@@ -73,7 +73,8 @@ pub fn become_reaper_if_asked() {
     let Some(Ok(run)) = arguments.next().map(|text| text.parse::<RunId>()) else { std::process::exit(2) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     if let Ok(runtime) = &runtime {
-        runtime.block_on(ignore_requests_to_end());
+        let _inside = runtime.enter();
+        ignore_requests_to_end();
     }
     let mut byte = [0_u8; 1];
     let disarmed = matches!(std::io::stdin().read(&mut byte), Ok(1) if byte[0] == DISARM);
@@ -84,7 +85,7 @@ pub fn become_reaper_if_asked() {
 }
 
 /// Whoever ends a run by its name, or everything of a session or service, asks this process, too; it has work to do yet, and then ends by itself.
-async fn ignore_requests_to_end() {
+fn ignore_requests_to_end() {
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         // The handler stays for the life of the process, also when nobody listens to it any more.
         drop(signal(kind));

@@ -63,7 +63,8 @@ impl Aim {
         for candidate in clusters.iter().filter(|candidate| cluster.is_none_or(|name| candidate.name() == name)) {
             let nodes = candidate.nodes();
             for health in candidate.health().await {
-                if health.observed.eq_ignore_ascii_case(role) {
+                // What follows the first comma describes the role's state: `primary, 2 of 2 followers stream`.
+                if health.observed.split(',').next().is_some_and(|observed| observed.eq_ignore_ascii_case(role)) {
                     found.extend(nodes.iter().find(|node| node.name() == health.node).cloned());
                 }
                 known.push(format!("{} ({})", health.node, health.observed));

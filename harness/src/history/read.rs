@@ -26,6 +26,16 @@ pub struct History {
     pub events: u64,
     /// Lines of others than clients (Jepsen's nemesis), which say nothing about data.
     pub skipped: u64,
+    /// For each operation the line of its invocation, from 1.
+    lines: Vec<u64>,
+}
+
+impl History {
+    /// The line on which an operation was invoked, from 1; `index` is that of [`Operation::index`].
+    pub fn line_of(&self, index: u64) -> Option<u64> {
+        let at = self.operations.binary_search_by_key(&index, |operation| operation.index).ok()?;
+        self.lines.get(at).copied()
+    }
 }
 
 /// A history that could not be read.
@@ -138,7 +148,7 @@ fn read(mut input: impl BufRead, path: &Path) -> Result<History, ReadError> {
         }
         let event =
             if is_edn(text) { edn_line(text) } else { serde_json::from_str(text).map_err(|error| LineFault::Malformed(error.to_string())) };
-        event.and_then(|event| intake.take(&event)).map_err(at)?;
+        event.and_then(|event| intake.take(&event, line)).map_err(at)?;
     }
 }
 
@@ -178,7 +188,7 @@ fn list(bytes: &[u8], first_line: u64, intake: &mut Intake) -> Result<(), ReadEr
         }
         let event;
         (event, rest) = next_in_list(rest, place.1)?;
-        intake.take(&event).map_err(at)?;
+        intake.take(&event, place.1).map_err(at)?;
     }
 }
 
@@ -223,7 +233,7 @@ impl Intake {
         self.history
     }
 
-    fn take(&mut self, event: &Value) -> Result<(), LineFault> {
+    fn take(&mut self, event: &Value, line: u64) -> Result<(), LineFault> {
         let malformed = |what: &str| LineFault::Malformed(what.into());
         let Value::Object(fields) = event else { return Err(malformed("an event is a map")) };
         let field = |name: &str| fields.get(name).filter(|value| !value.is_null());
@@ -255,6 +265,7 @@ impl Intake {
         let value = fields.get("value").cloned().unwrap_or_default();
         self.history.events += 1;
         if word(kind) == "invoke" {
+            self.history.lines.push(line);
             self.begin(index, time, process, word(f), value)
         } else {
             self.end(time, process, word(f), value, word(kind), field("error"))

@@ -67,6 +67,9 @@ pub struct RunInfo {
     /// What went wrong with the run itself (a node that did not start, an engine that went away), one message each.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Processor time of the harness's own process in milliseconds, the load that it put on the platform included; containers are not.
+    #[serde(default)]
+    pub harness_cpu_ms: Option<u64>,
 }
 
 /// The machine and the container engine that the run used.

@@ -37,6 +37,7 @@ pub fn sample() -> Evidence {
             "Load beyond the stated rates, and any run longer than a quarter of an hour.",
         ]),
         problems: Vec::new(),
+        harness_cpu_ms: Some(41_300),
     });
     evidence.images = topology::images();
     evidence.topology = topology::topology();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use dora_harness::{
-    check::{Answer, Checked, Model, judge_within},
+    check::{Answer, Checked, Model, try_judge_within},
     history::{History, Outcome, read_file},
 };
 
@@ -16,8 +16,9 @@ const UNKNOWN: u8 = 4;
 pub fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
     let model = model(args)?;
     let history = read_file(&args.file)?;
-    let checked = judge_within(model, &history.operations, args.time_limit);
-    println!("{}", told(model, &checked, &history));
+    let checked = try_judge_within(model, &history.operations, args.time_limit)
+        .map_err(|mismatch| CliError::Mismatch { line: history.line_of(mismatch.index).unwrap_or_default(), mismatch: Box::new(mismatch) })?;
+    out!("{}", told(model, &checked, &history));
     Ok(match checked.answer {
         Answer::Holds => ExitCode::SUCCESS,
         Answer::Violated { .. } => ExitCode::from(1),

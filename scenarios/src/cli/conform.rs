@@ -52,9 +52,9 @@ fn exit_code(bundle: &Bundle) -> ExitCode {
 /// Lists the scenarios.
 pub fn list() -> Result<ExitCode, CliError> {
     for scenario in select(&[])? {
-        println!("{:<36} {}  [{}]", scenario.id, scenario.title, scenario.clauses.join(", "));
+        out!("{:<36} {}  [{}]", scenario.id, scenario.title, scenario.clauses.join(", "));
         for sabotage in scenario.sabotages {
-            println!("{:<36}   --sabotage {}: {} → {}", "", sabotage.id, sabotage.what, sabotage.expects);
+            out!("{:<36}   --sabotage {}: {} → {}", "", sabotage.id, sabotage.what, sabotage.expects);
         }
     }
     Ok(ExitCode::SUCCESS)

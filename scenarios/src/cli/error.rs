@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dora_harness::{
+    check::Mismatch,
     engine::EngineError,
     fault::FaultError,
     history::ReadError,
@@ -50,6 +51,14 @@ pub enum CliError {
     /// A history that is none.
     #[error("the history is not usable: {0}")]
     History(#[from] ReadError),
+    /// A history of another model than the one that was asked for.
+    #[error("line {line}: {mismatch}; choose the model that fits with --model")]
+    Mismatch {
+        /// From 1.
+        line: u64,
+        /// The operation.
+        mismatch: Box<Mismatch>,
+    },
     /// A file.
     #[error("failed to {what} {}: {source}", path.display())]
     File {
@@ -72,6 +81,7 @@ impl CliError {
             | Self::Config { .. }
             | Self::Policy(_)
             | Self::History(_)
+            | Self::Mismatch { .. }
             | Self::Engine(EngineError::UnknownImage { .. }) => 2,
             Self::Engine(_) | Self::Ground(_) | Self::Fault(_) | Self::Bundle(_) | Self::File { .. } => 3,
         }

@@ -135,16 +135,16 @@ async fn list(engine: &Engine, run: Option<String>) -> Result<ExitCode, CliError
     let possible = possible(engine).await?;
     for (kind, outcome) in &possible {
         match outcome {
-            Ok(()) => println!("{:<17} {}", kind.name(), kind.summary()),
-            Err(why) => println!("{:<17} not possible here: {}", kind.name(), why.replace('\n', " ")),
+            Ok(()) => out!("{:<17} {}", kind.name(), kind.summary()),
+            Err(why) => out!("{:<17} not possible here: {}", kind.name(), why.replace('\n', " ")),
         }
     }
     // Without a platform there is nothing injected.
     let Ok(run) = platform::find(engine, run).await else { return Ok(ExitCode::SUCCESS) };
     let orders = Orders::of(&run).all()?;
-    println!("\n{} injected into run {run}", orders.len());
+    out!("\n{} injected into run {run}", orders.len());
     for order in orders {
-        println!("{}  {}", order.id, order.fault(engine)?.target());
+        out!("{}  {}", order.id, order.fault(engine)?.target());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -173,7 +173,7 @@ async fn by_hand(engine: &Engine, args: InjectArgs) -> Result<ExitCode, CliError
     // Kept before it is injected: whatever happens to this process, `heal` finds it.
     let orders = Orders::of(&run);
     orders.keep(&order)?;
-    println!("fault     {}\ntarget    {} {}", order.id, order.kind, fault.target());
+    out!("fault     {}\ntarget    {} {}", order.id, order.kind, fault.target());
     let injected = match inject(fault, Instant::now()).await {
         Ok(injected) => injected,
         Err(error) => {
@@ -185,7 +185,7 @@ async fn by_hand(engine: &Engine, args: InjectArgs) -> Result<ExitCode, CliError
     let detach = args.detach;
     let (was_seen, record) = hold(injected, args.duration, detach).await?;
     if detach {
-        println!("heal it with `dora fault heal {}`", order.id);
+        out!("heal it with `dora fault heal {}`", order.id);
         return Ok(ExitCode::from(if was_seen { 0 } else { 3 }));
     }
     orders.forget(&order.id)?;
@@ -199,7 +199,7 @@ async fn hold(injected: Injected<Box<dyn Fault>>, duration: Option<Duration>, de
     let (healing, was_seen) = match injected.confirm(CONFIRM_LIMIT).await {
         Ok(confirmed) => {
             let record = confirmed.record();
-            println!("confirmed after {:.0} ms: {}", record.confirmed_ms.unwrap_or_default() - ordered_ms, record.confirmed_by);
+            out!("confirmed after {:.0} ms: {}", record.confirmed_ms.unwrap_or_default() - ordered_ms, record.confirmed_by);
             if detach {
                 return Ok((true, None));
             }
@@ -207,14 +207,15 @@ async fn hold(injected: Injected<Box<dyn Fault>>, duration: Option<Duration>, de
             (confirmed.heal().await?, true)
         }
         Err(unconfirmed) => {
-            println!("NOT confirmed, it is healed: {} ({})", unconfirmed.record().confirmed_by, unconfirmed.last_seen());
+            out!("NOT confirmed, it is healed: {} ({})", unconfirmed.record().confirmed_by, unconfirmed.last_seen());
             (unconfirmed.heal().await?, false)
         }
     };
     let record = healing.confirm(MENDED_LIMIT).await;
-    match record.heal_confirmed_ms {
-        Some(at) => println!("healed after {:.0} ms: {}", at - record.healed_ms.unwrap_or_default(), record.heal_confirmed_by),
-        None => println!("its end was NOT seen within {:.0} s: {}", MENDED_LIMIT.as_secs_f64(), record.heal_confirmed_by),
+    if let Some(at) = record.heal_confirmed_ms {
+        out!("healed after {:.0} ms: {}", at - record.healed_ms.unwrap_or_default(), record.heal_confirmed_by);
+    } else {
+        out!("its end was NOT seen within {:.0} s: {}", MENDED_LIMIT.as_secs_f64(), record.heal_confirmed_by);
     }
     Ok((was_seen, Some(record.heal_confirmed_ms.is_some())))
 }
@@ -226,13 +227,14 @@ async fn wait(duration: Option<Duration>) {
             None => std::future::pending().await,
         }
     };
-    match duration {
-        Some(duration) => println!("lasts {:.0} s; Ctrl-C heals it earlier", duration.as_secs_f64()),
-        None => println!("Ctrl-C heals it"),
+    if let Some(duration) = duration {
+        out!("lasts {:.0} s; Ctrl-C heals it earlier", duration.as_secs_f64());
+    } else {
+        out!("Ctrl-C heals it");
     }
     tokio::select! {
         () = end => {}
-        _ = tokio::signal::ctrl_c() => println!(),
+        _ = tokio::signal::ctrl_c() => out!(),
     }
 }
 
@@ -316,13 +318,13 @@ async fn heal(engine: &Engine, run: Option<String>, id: Option<&str>) -> Result<
         let mended =
             dora_harness::patience::within("the fault's end", MENDED_LIMIT, Duration::from_millis(200), || fault.is_mended()).await;
         match &mended {
-            Ok(()) => println!("healed    {} {}: {}", order.id, fault.target(), fault.healed_by()),
-            Err(error) => println!("healed    {} {}, but its end was NOT seen: {}", order.id, fault.target(), error.last),
+            Ok(()) => out!("healed    {} {}: {}", order.id, fault.target(), fault.healed_by()),
+            Err(error) => out!("healed    {} {}, but its end was NOT seen: {}", order.id, fault.target(), error.last),
         }
         all_mended &= mended.is_ok();
         orders.forget(&order.id)?;
     }
-    println!("{} healed", all.len().min(if id.is_some() { 1 } else { usize::MAX }));
+    out!("{} healed", all.len().min(if id.is_some() { 1 } else { usize::MAX }));
     Ok(ExitCode::from(if all_mended { 0 } else { 3 }))
 }
 

@@ -23,14 +23,14 @@ pub async fn images(args: ImagesArgs, config: &Config) -> Result<ExitCode, CliEr
                 )
             };
             let replaced = replacements.get(&source.name).map(|reference| format!("  replaced by {reference}")).unwrap_or_default();
-            println!(
+            out!(
                 "{:<18} {:<14} {}{replaced}",
                 source.name,
                 label("org.opencontainers.image.version"),
                 label("org.opencontainers.image.licenses")
             );
         }
-        println!("\n`dora images --build` builds what is missing and asks each image what it can do.");
+        out!("\n`dora images --build` builds what is missing and asks each image what it can do.");
         return Ok(ExitCode::SUCCESS);
     }
     let engine = Engine::connect().await?;
@@ -41,10 +41,10 @@ pub async fn images(args: ImagesArgs, config: &Config) -> Result<ExitCode, CliEr
     let reaper = Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: run.as_str().into(), source })?;
     for image in catalog.iter() {
         let replaced = if image.replaced { " (replaced)" } else { "" };
-        println!("{:<18} {:<14} {:<28} {}{replaced}", image.name, image.version, image.licence, image.reference);
+        out!("{:<18} {:<14} {:<28} {}{replaced}", image.name, image.version, image.licence, image.reference);
         if let Ok(script) = assets::text(&format!("images/{}/capabilities.sh", image.name)) {
             for line in engine.ask_image(&run, &image.reference, script).await?.lines() {
-                println!("{:<18}   {line}", "");
+                out!("{:<18}   {line}", "");
             }
         }
     }

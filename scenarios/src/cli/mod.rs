@@ -1,5 +1,13 @@
 //! The command line: what it accepts, and what its exit codes mean.
 
+/// A line on standard output. A reader that has gone (`dora list | head`) is no error: the command's exit code stays its own.
+macro_rules! out {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
 mod check;
 mod config;
 mod conform;
@@ -28,7 +36,7 @@ use self::{config::Config, error::CliError};
 /// Where runs leave their bundles, below the working directory.
 const RUNS: &str = "target/dora";
 
-const AFTER: &str = "Exit codes: 0 all satisfied (for `health`: every node has its role; for `prove`: every defect was noticed) · 1 a clause is not satisfied, or a defect was not noticed · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted";
+const AFTER: &str = "Exit codes: 0 nothing that was tried failed (for `health`: every node has its role; for `prove`: every defect was noticed) · 1 a scenario is not satisfied, or a defect was not noticed · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted. A clause that nothing was tried for stays `not evidenced` and changes no code: the summary counts them.";
 
 const CHECK_AFTER: &str = "Exit codes: 0 the history is one that the model allows · 1 it is not · 2 wrong usage, or an unreadable history · 4 it could not be decided";
 
@@ -115,7 +123,7 @@ struct RunOptions {
 
 #[derive(Debug, Args)]
 struct ConformArgs {
-    /// Parts of scenario ids, or clause ids; all scenarios without one
+    /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), or a clause; all scenarios without one
     filters: Vec<String>,
     #[command(flatten)]
     options: RunOptions,
@@ -129,7 +137,7 @@ struct ConformArgs {
 
 #[derive(Debug, Args)]
 struct ProveArgs {
-    /// Parts of scenario ids, or clause ids; all scenarios without one
+    /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), or a clause; all scenarios without one
     filters: Vec<String>,
     #[command(flatten)]
     options: RunOptions,
@@ -145,7 +153,7 @@ struct UpArgs {
     /// Only these parts, such as redis,postgres
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = clap::value_parser!(Member))]
     only: Vec<Member>,
-    /// Prepare a node for faults: disk:MIB (a data directory of that size in memory), clock, fsync
+    /// Prepare a node for faults: disk:MIB (a data directory of that size in memory), clock, fsync, power
     #[arg(long, value_name = "NODE=WHAT,…", value_parser = equip::equipment)]
     equip: Vec<(String, dora_harness::topology::Equipment)>,
 }

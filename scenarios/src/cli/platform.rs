@@ -52,17 +52,17 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     save(&ground, &platform, &dir).await?;
     progress.end("platform", &format!("every node has its role after {:.1} s", ground.boot().now_ms() / 1e3));
     let ca = std::path::absolute(dir.join(CA)).unwrap_or_else(|_| dir.join(CA));
-    println!("run       {run}\nCA        {}", ca.display());
+    out!("run       {run}\nCA        {}", ca.display());
     for cluster in platform.clusters().await {
         for connection in cluster.connections() {
             let fill = |text: &str| text.replace("{ca}", &ca.display().to_string());
-            println!("\n{}\n  {}\n  {}", connection.name, fill(&connection.url), fill(&connection.command));
+            out!("\n{}\n  {}\n  {}", connection.name, fill(&connection.url), fill(&connection.command));
         }
     }
     for exception in ground.exceptions() {
-        println!("\nexception {} ({}): {} – {}", exception.place, exception.clause, exception.what, exception.why);
+        out!("\nexception {} ({}): {} – {}", exception.place, exception.clause, exception.what, exception.why);
     }
-    println!("\nremove it with `dora down {run}`");
+    out!("\nremove it with `dora down {run}`");
     // Last of all: whoever saw that line may rely on the platform, and before it nothing stays.
     reaper.disarm();
     Ok(ExitCode::SUCCESS)
@@ -104,10 +104,10 @@ pub async fn health(args: RunArgs) -> Result<ExitCode, CliError> {
     let health = platform.health().await;
     for node in &health {
         let mark = if node.healthy { "ok " } else { "BAD" };
-        println!("{mark} {:<12} {:<28} {}", node.node, node.expected, node.observed);
+        out!("{mark} {:<12} {:<28} {}", node.node, node.expected, node.observed);
     }
     let healthy = !health.is_empty() && health.iter().all(|node| node.healthy);
-    println!("{}", if healthy { "every node has its role" } else { "not every node has its role" });
+    out!("{}", if healthy { "every node has its role" } else { "not every node has its role" });
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -122,7 +122,7 @@ pub async fn down(args: RunArgs) -> Result<ExitCode, CliError> {
     }
     // With their target, faults are gone, too.
     let _ = std::fs::remove_dir_all(Path::new(RUNS).join(run.as_str()).join("faults"));
-    println!("removed {count} objects of run {run}");
+    out!("removed {count} objects of run {run}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,15 +154,15 @@ pub async fn sweep(all: bool) -> Result<ExitCode, CliError> {
     let mut count = 0;
     for (name, found) in engine.runs().await? {
         if alive.contains(&name) {
-            println!("run {name} is alive: left alone");
+            out!("run {name} is alive: left alone");
         } else if found.kept && !all {
-            println!("run {name} was started by `dora up`: left alone (`dora down {name}`, or `dora sweep --all`)");
+            out!("run {name} was started by `dora up`: left alone (`dora down {name}`, or `dora sweep --all`)");
         } else if let Ok(run) = name.parse::<RunId>() {
             count += engine.remove_run(&run).await?;
-            println!("run {name}: removed");
+            out!("run {name}: removed");
         }
     }
-    println!("removed {count} objects");
+    out!("removed {count} objects");
     Ok(ExitCode::SUCCESS)
 }
 

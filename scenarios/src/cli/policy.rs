@@ -48,12 +48,12 @@ pub fn policy(command: &PolicyCommand, config: &Config) -> Result<ExitCode, CliE
     match command {
         PolicyCommand::Check { file } => {
             let policy = config.policy(file.as_deref())?;
-            println!("{} zones, {} services, {} rules", policy.zones.len(), policy.services.len(), policy.rules.len());
+            out!("{} zones, {} services, {} rules", policy.zones.len(), policy.services.len(), policy.rules.len());
         }
         PolicyCommand::Render { format, out, file } => {
             let policy = config.policy(file.as_deref())?;
             match out {
-                None => print!("{}", whole(&policy, *format)?),
+                None => out!("{}", whole(&policy, *format)?.trim_end()),
                 Some(folder) => write(&policy, *format, folder)?,
             }
         }

@@ -32,7 +32,7 @@ pub fn report(command: &ReportCommand) -> Result<ExitCode, CliError> {
             let bundle = find(bundle.as_deref())?;
             bundle.render()?;
             let page = bundle.report_path();
-            println!("{}", page.display());
+            out!("{}", page.display());
             let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
             let browser = Command::new(opener).arg(&page).stdout(Stdio::null()).stderr(Stdio::null()).status();
             if !browser.is_ok_and(|status| status.success()) {
@@ -41,7 +41,7 @@ pub fn report(command: &ReportCommand) -> Result<ExitCode, CliError> {
         }
         ReportCommand::Show { bundle } => {
             let bundle = find(bundle.as_deref())?;
-            print!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())));
+            out!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use std::{
 
 use dora_harness::{
     engine::{Engine, RunId, RunKind, reaper::Reaper},
+    measure::processor_time,
     topology::Member,
 };
 use dora_reports::{
@@ -16,7 +17,9 @@ use dora_reports::{
     evidence::{Finding, ScenarioEvidence},
     terminal::{self, Layout},
 };
-use dora_scenarios::runner::{Job, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of, run_all};
+use dora_scenarios::runner::{
+    Job, Session, SessionOptions, describe_images, describe_topology, new_evidence, note_what_images_lack, proof_of, run_all,
+};
 use time::OffsetDateTime;
 
 use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress};
@@ -95,6 +98,8 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         Some(Stop::Interrupted) => writer.update(|evidence| evidence.run.problems.push("the run was interrupted".into()))?,
         Some(Stop::Failed(error)) => writer.update(|evidence| evidence.run.problems.push(error.to_string()))?,
     }
+    let cpu = processor_time().and_then(|time| u64::try_from(time.as_millis()).ok());
+    writer.update(|evidence| evidence.run.harness_cpu_ms = cpu)?;
     let bundle = writer.finish(OffsetDateTime::now_utc())?;
     if keep && stop.is_none() {
         reaper.disarm();
@@ -103,7 +108,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         // Waiting may take seconds and must not hold up the runtime's other work.
         let _ = tokio::task::spawn_blocking(move || reaper.reap()).await;
     }
-    print!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())));
+    out!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())).trim_end());
     match stop {
         Some(Stop::Failed(error)) => Err(error),
         Some(Stop::Interrupted) => Ok(ExitCode::from(130)),
@@ -136,7 +141,9 @@ async fn run_jobs(
     progress.end("platform", &format!("every node has its role after {:.1} s", session.ready_ms() / 1e3));
     let images = describe_images(session.ground()).await;
     let topology = describe_topology(session.ground(), session.ready_ms(), None);
+    let catalogue = dora_fixtures::catalogue::Catalogue::load();
     writer.update(|evidence| {
+        note_what_images_lack(&mut evidence.clauses, &images, &catalogue);
         evidence.images = images;
         evidence.topology = topology;
     })?;

@@ -30,7 +30,7 @@ pub fn recovery(trial: &Trial, seen: &Availability, rto: Duration, since: &str) 
     let first = trial.measure("first_success", seen.first_success_ms, "ms");
     trial.measure("objective_regained", seen.objective_regained_ms, "ms");
     trial.measure("longest_gap", Some(seen.longest_gap_ms), "ms");
-    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
+    budget(trial, seen);
     if first.met == Some(true) {
         return true;
     }
@@ -42,11 +42,18 @@ pub fn recovery(trial: &Trial, seen: &Availability, rto: Duration, since: &str) 
     false
 }
 
+/// What the outage takes from the error budgets of time and of requests; nothing is promised of either, the figures are for whoever keeps such a budget.
+fn budget(trial: &Trial, seen: &Availability) {
+    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
+    trial.measure("unserved", Some(seen.unserved_ms), "ms");
+    trial.measure("requests_failed", Some(seen.failed_share * 100.0), "%");
+}
+
 /// Measures a service that has to go on; answers whether it did.
 pub fn continuity(trial: &Trial, seen: &Availability, gap: Duration) -> bool {
     let longest = trial.measure("longest_gap", Some(seen.longest_gap_ms), "ms");
     trial.measure("first_success", seen.first_success_ms, "ms");
-    trial.measure("throughput_before", Some(seen.baseline_per_s), "op/s");
+    budget(trial, seen);
     if longest.met == Some(true) && seen.first_success_ms.is_some() {
         return true;
     }

@@ -44,6 +44,7 @@ pub fn new_evidence(options: &SessionOptions, info: Option<&EngineInfo>, catalog
         host,
         not_shown: NOT_SHOWN.map(ToOwned::to_owned).to_vec(),
         problems: Vec::new(),
+        harness_cpu_ms: None,
     });
     evidence.clauses = clauses(catalogue);
     evidence
@@ -72,6 +73,19 @@ fn clauses(catalogue: &Catalogue) -> Vec<ClauseEvidence> {
             scenarios: scenarios.iter().filter(|s| s.clauses.contains(&clause.id.as_str())).map(|s| s.id.to_owned()).collect(),
         })
         .collect()
+}
+
+/// Says of each clause that no image in use can show what is missing, in the words of the image that was asked.
+pub fn note_what_images_lack(clauses: &mut [ClauseEvidence], images: &[ImageUsed], catalogue: &Catalogue) {
+    for clause in catalogue.clauses() {
+        let Some(need) = &clause.needs else { continue };
+        let answer = images.iter().find(|image| image.name == need.image).and_then(|image| image.capabilities.get(&need.capability));
+        if let (Some(answer), Some(evidence)) = (answer, clauses.iter_mut().find(|evidence| evidence.id == clause.id.as_str()))
+            && answer != "yes"
+        {
+            evidence.reason = format!("the image {} has no {} (it answers: {}={answer})", need.image, need.capability, need.capability);
+        }
+    }
 }
 
 /// The platform as it was started.

@@ -5,7 +5,7 @@ mod lanes;
 mod proof;
 mod session;
 
-pub use evidence::{describe_images, describe_topology, new_evidence};
+pub use evidence::{describe_images, describe_topology, new_evidence, note_what_images_lack};
 pub use lanes::{Job, run_all};
 pub use proof::{NoPart, Part, proof_of, proofs_of};
 pub use session::{Session, SessionError, SessionOptions};
