@@ -93,8 +93,10 @@ impl Scenario {
 
     /// The parts of the platform that it needs, in the order of [`Database::members`].
     pub fn members(&self) -> &'static [Member] {
-        // Certificates of one database need that one beside the key manager, and not all whose secrets it keeps.
         match self.case() {
+            // The key manager stands in the zones beside the database for which it makes credentials.
+            "zones" if self.database == Database::Postgres => &[Member::Postgres, Member::Openbao],
+            // Certificates of one database need that one beside the key manager, and not all whose secrets it keeps.
             "certificates-neo4j" => &[Member::Neo4j, Member::Openbao],
             "certificates-postgres" | "certificates-etcd" => &[Member::Postgres, Member::Openbao],
             "certificates-mongodb" => &[Member::Mongodb, Member::Openbao],

@@ -113,7 +113,12 @@ impl Engine {
         let _slot = self.create_slots.acquire().await;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let failed = |reason: String| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
-        let created = self.docker.create_container(Some(options), body).await.map_err(|e| failed(e.to_string()))?;
+        let created = self.docker.create_container(Some(options), body).await.map_err(|error| {
+            if EngineError::is_conflict(&error) {
+                return EngineError::Taken { node: spec.node.to_owned() };
+            }
+            failed(error.to_string())
+        })?;
         self.docker
             .start_container(&created.id, None::<bollard::query_parameters::StartContainerOptions>)
             .await

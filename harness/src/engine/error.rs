@@ -41,6 +41,12 @@ pub enum EngineError {
         /// Its last log lines.
         log_tail: Vec<String>,
     },
+    /// A container of that name is there.
+    #[error("node {node} failed to start: something of that name is there already")]
+    Taken {
+        /// The node's name.
+        node: String,
+    },
     /// An image is not there and could not be built.
     #[error("failed to build image {image}: {reason}{}", tail(log_tail))]
     Build {
@@ -131,6 +137,16 @@ impl EngineError {
             return Self::Gone { what };
         }
         Self::Request { what, source: Box::new(source) }
+    }
+
+    /// Whether the engine answered that the name is taken.
+    pub(crate) fn is_conflict(error: &bollard::errors::Error) -> bool {
+        matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 409, .. })
+    }
+
+    /// Whether the engine answered that what it was asked about is not there (any more).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if Self::is_not_found(source))
     }
 
     /// Whether the engine answered that the object is not there.

@@ -20,7 +20,7 @@ mod volume_probe;
 pub use client::{Engine, EngineInfo};
 pub use container::{ContainerState, MemoryUse, Process};
 pub(crate) use container::{HolderSpec, MemberSpec};
-pub use declared::{DeclaredContainer, DeclaredImage};
+pub use declared::{DeclaredContainer, DeclaredImage, SearchedImage};
 pub use error::EngineError;
 pub use exec::ExecOutput;
 pub(crate) use exec::ExecSpec;

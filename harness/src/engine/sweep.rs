@@ -1,11 +1,11 @@
 //! Finding and removing what runs left behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
 use futures_util::{StreamExt as _, stream};
 
-use super::{Engine, EngineError, LABEL_KIND, LABEL_RUN, RunId, RunKind};
+use super::{Engine, EngineError, LABEL_KIND, LABEL_NODE, LABEL_RUN, RunId, RunKind};
 
 /// How many removals are under way at once.
 const REMOVE_PARALLEL: usize = 12;
@@ -41,7 +41,7 @@ impl Engine {
     /// # Errors
     /// Any [`EngineError`] of the listing.
     pub async fn runs(&self) -> Result<BTreeMap<String, Leftovers>, EngineError> {
-        self.labelled(LABEL_RUN).await
+        self.labelled(&[LABEL_RUN]).await
     }
 
     /// What is there of one run.
@@ -49,11 +49,12 @@ impl Engine {
     /// # Errors
     /// Any [`EngineError`] of the listing.
     pub async fn leftovers(&self, run: &RunId) -> Result<Leftovers, EngineError> {
-        Ok(self.labelled(&format!("{LABEL_RUN}={run}")).await?.remove(run.as_str()).unwrap_or_default())
+        Ok(self.labelled(&[&format!("{LABEL_RUN}={run}")]).await?.remove(run.as_str()).unwrap_or_default())
     }
 
-    async fn labelled(&self, label: &str) -> Result<BTreeMap<String, Leftovers>, EngineError> {
-        let filters = HashMap::from([("label", vec![label])]);
+    /// What carries all of these labels, by run.
+    async fn labelled(&self, labels: &[&str]) -> Result<BTreeMap<String, Leftovers>, EngineError> {
+        let filters = HashMap::from([("label", labels.to_vec())]);
         let mut runs: BTreeMap<String, Leftovers> = BTreeMap::new();
         let mut enter = |labels: Option<&HashMap<String, String>>, put: &mut dyn FnMut(&mut Leftovers)| {
             if let Some(labels) = labels
@@ -87,7 +88,26 @@ impl Engine {
     /// # Errors
     /// The first refusal, after all else was tried: what hangs on one object keeps no other. Calling again goes on with what is left.
     pub async fn remove_run(&self, run: &RunId) -> Result<usize, EngineError> {
-        let found = self.leftovers(run).await?;
+        self.remove_all(self.leftovers(run).await?).await
+    }
+
+    /// Removes what there is of these nodes of one run, whoever started them and however far that came. Returns how many objects there were.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_run`].
+    pub(crate) async fn remove_nodes(&self, run: &RunId, nodes: &BTreeSet<String>) -> Result<usize, EngineError> {
+        let mut found = Leftovers::default();
+        for node in nodes {
+            let labels = [format!("{LABEL_RUN}={run}"), format!("{LABEL_NODE}={node}")];
+            let of_node = self.labelled(&labels.each_ref().map(String::as_str)).await?.remove(run.as_str()).unwrap_or_default();
+            // A network bears its zone's name there, and is nobody's alone.
+            found.containers.extend(of_node.containers);
+            found.volumes.extend(of_node.volumes);
+        }
+        self.remove_all(found).await
+    }
+
+    async fn remove_all(&self, found: Leftovers) -> Result<usize, EngineError> {
         let count = found.count();
         let containers = all(found.containers, |id| async move { self.remove(&id).await }).await;
         let networks = all(found.networks, |id| async move { self.remove_network(&id).await }).await;

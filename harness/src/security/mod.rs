@@ -10,7 +10,7 @@ mod secret;
 mod sockets;
 mod tls;
 
-pub use attempt::{Attempt, Suites, Trust};
+pub use attempt::{Attempt, Hold, Suites, Trust};
 pub use authority::{Authority, AuthorityError, Identity};
 pub use plaintext::{PlainAnswer, Plaintext, speak};
 pub use probe::{Handshake, SeenCertificate, StartTls, TlsProber, TlsVersion};

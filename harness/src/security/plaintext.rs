@@ -9,9 +9,12 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use crate::patience::stretched;
+
 /// A connection that is not there by then does not come.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// How long an answer is waited for; a listener that speaks the protocol answers in milliseconds.
+/// How long an answer is waited for. A listener that speaks the protocol answers in milliseconds, and so does one that wants TLS: the first
+/// five bytes, the header of a record, tell it that this is none, and it sends an alert or closes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 /// Most of an answer that is read.
 const ANSWER_MAX: usize = 4096;
@@ -50,7 +53,7 @@ pub enum PlainAnswer {
     Spoken(String),
     /// It refused: closed, or said that it wants TLS.
     Refused(String),
-    /// It refused for a reason that is not the missing TLS.
+    /// It refused for a reason that is not the missing TLS, or neither spoke nor closed, as a server does that hangs: this proves neither.
     OtherReason(String),
     /// Nobody is there.
     Unreachable(String),
@@ -58,15 +61,16 @@ pub enum PlainAnswer {
 
 /// Says it and reads the answer.
 pub async fn speak(address: SocketAddr, protocol: Plaintext) -> PlainAnswer {
-    let mut stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+    let limit = stretched(CONNECT_LIMIT);
+    let mut stream = match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return PlainAnswer::Unreachable(error.to_string()),
-        Err(_elapsed) => return PlainAnswer::Unreachable(format!("no connection within {} s", CONNECT_LIMIT.as_secs())),
+        Err(_elapsed) => return PlainAnswer::Unreachable(format!("no connection within {} s", limit.as_secs())),
     };
     if let Err(error) = stream.write_all(&protocol.request()).await {
         return PlainAnswer::Refused(error.to_string());
     }
-    let deadline = Instant::now() + ANSWER_LIMIT;
+    let deadline = Instant::now() + stretched(ANSWER_LIMIT);
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
     loop {
@@ -100,7 +104,7 @@ impl Plaintext {
             // Two frames, each with its length before it: the kind of request (4: store id), then the request, a zero.
             Self::Neo4jCatchup => b"\0\0\0\x02\0\x04\0\0\0\x02\0\0".to_vec(),
             Self::OneWay => b"\0\0\0\x10no TLS, one way.".to_vec(),
-            Self::Opaque => b"\r\n\r\n".to_vec(),
+            Self::Opaque => b"\r\n\r\n\r\n\r\n".to_vec(),
         }
     }
 
@@ -113,7 +117,7 @@ impl Plaintext {
         if answer.is_empty() {
             return match (self, state) {
                 (Self::OneWay, "open") => PlainAnswer::Spoken("the connection stays open".into()),
-                (_, "open") => PlainAnswer::Refused("the server never answered".into()),
+                (_, "open") => PlainAnswer::OtherReason("the connection stays open, and the server said nothing in time".into()),
                 _ => PlainAnswer::Refused("the server closed the connection".into()),
             };
         }
@@ -168,6 +172,19 @@ fn hello() -> Vec<u8> {
 mod tests {
     use super::*;
 
+    const EVERY: [Plaintext; 10] = [
+        Plaintext::Postgres,
+        Plaintext::Http,
+        Plaintext::Redis,
+        Plaintext::RedisBus,
+        Plaintext::Bolt,
+        Plaintext::Mongodb,
+        Plaintext::InfluxdbRpc,
+        Plaintext::Neo4jCatchup,
+        Plaintext::OneWay,
+        Plaintext::Opaque,
+    ];
+
     #[test]
     fn a_refusal_is_told_from_an_answer() {
         let refused = |protocol: Plaintext, answer: &[u8]| matches!(protocol.judge(answer, "closed"), PlainAnswer::Refused(_));
@@ -178,6 +195,25 @@ mod tests {
         assert_eq!(Plaintext::Redis.judge(b"-NOAUTH x", "open"), PlainAnswer::Spoken("-NOAUTH x".into()));
         assert!(matches!(Plaintext::Postgres.judge(b"E...password authentication failed", "open"), PlainAnswer::OtherReason(_)));
         assert!(matches!(Plaintext::OneWay.judge(b"", "open"), PlainAnswer::Spoken(_)));
+    }
+
+    #[test]
+    fn silence_is_no_refusal() {
+        for protocol in EVERY {
+            assert!(!matches!(protocol.judge(b"", "open"), PlainAnswer::Refused(_)), "{protocol:?}");
+            assert!(matches!(protocol.judge(b"", "closed"), PlainAnswer::Refused(_)), "{protocol:?}");
+        }
+        assert!(matches!(Plaintext::Redis.judge(b"", "open"), PlainAnswer::OtherReason(_)));
+    }
+
+    #[test]
+    fn every_request_fills_the_header_of_a_record_and_is_none() {
+        for protocol in EVERY {
+            let request = protocol.request();
+            // Types 20 to 24, version 3.x (RFC 8446, section 5.1); or a hello of SSL 2, whose first bit is set.
+            let is_tls = (20..=24).contains(&request[0]) && request[1] == 3;
+            assert!(request.len() >= 5 && !is_tls && request[0] & 0x80 == 0, "{protocol:?} may have to be waited for");
+        }
     }
 
     #[test]

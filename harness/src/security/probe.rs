@@ -77,7 +77,7 @@ pub enum Handshake {
         /// OpenSSL's words.
         reason: String,
     },
-    /// There was nobody to shake hands with: this proves neither.
+    /// There was nobody to shake hands with, or the client never came to connect: this proves neither.
     Unreachable {
         /// OpenSSL's words.
         reason: String,
@@ -156,10 +156,23 @@ fn read_certificate(text: &str) -> Option<SeenCertificate> {
     Some(SeenCertificate { subject: field("subject")?, issuer: field("issuer")?, serial: field("serial")?, expires: field("notAfter")? })
 }
 
+/// Words of which OpenSSL writes at least one when its connection stood: the first comes from 3.2 on with every connection (the ones before it
+/// say nothing until the handshake ends), the others with what was said over it.
+const CONNECTED: [&str; 7] =
+    ["Connecting to ", "CONNECTED(", "CONNECTION ESTABLISHED", "Protocol version: ", "alert number", "read:errno=", "write:errno="];
+
 /// Sorts the words of `openssl s_client -brief`. In TLS 1.3 the server may refuse after the client's side of the handshake is done: then an
-/// alert follows the line with the version.
+/// alert follows the line with the version. Where nothing says that there was a connection, nobody refused: a client that could not read its
+/// own files ends before it connects.
 pub(super) fn read_answer(text: &str) -> Handshake {
-    let nobody = ["Connection refused", "No route to host", "Connection timed out", "Network is unreachable", "no protocols available"];
+    let nobody = [
+        "Connection refused",
+        "No route to host",
+        "Connection timed out",
+        "Network is unreachable",
+        "no protocols available",
+        "connect:errno=",
+    ];
     let reason = reason(text);
     let version = text.lines().find_map(|line| line.trim().strip_prefix("Protocol version: "));
     match (version, reason) {
@@ -169,6 +182,11 @@ pub(super) fn read_answer(text: &str) -> Handshake {
         }
         (None, reason) if nobody.iter().any(|words| text.contains(words)) => {
             Handshake::Unreachable { reason: reason.unwrap_or_else(|| "nobody is there".to_owned()) }
+        }
+        (None, reason) if !CONNECTED.iter().any(|words| text.contains(words)) => {
+            let words = || text.lines().map(str::trim).find(|line| !line.is_empty()).map(ToOwned::to_owned);
+            let reason = reason.or_else(words).unwrap_or_else(|| "OpenSSL said nothing".to_owned());
+            Handshake::Unreachable { reason: format!("no sign of a connection: {reason}") }
         }
         (_, reason) => Handshake::Refused { reason: reason.unwrap_or_else(|| "the server closed the connection".to_owned()) },
     }
@@ -237,5 +255,24 @@ mod tests {
     fn nobody_there_is_no_refusal() {
         let text = "40F7A2:error:8000006F:system library:BIO_connect:Connection refused:../crypto/bio/bio_sock2.c:178:calling connect()\nconnect:errno=111";
         assert!(matches!(read_answer(text), Handshake::Unreachable { .. }));
+    }
+
+    #[test]
+    fn a_connection_that_the_server_just_ends_is_a_refusal() {
+        assert_eq!(read_answer("Connecting to 198.18.0.9\n"), Handshake::Refused { reason: "the server closed the connection".into() });
+        let ended =
+            "Connecting to 198.18.0.9\n4037:error:0A000126:SSL routines::unexpected eof while reading:../ssl/record/rec_layer_s3.c:693:";
+        assert_eq!(read_answer(ended), Handshake::Refused { reason: "unexpected eof while reading".into() });
+    }
+
+    #[test]
+    fn a_client_that_never_connected_met_no_refusal() {
+        let missing = "Could not open file or uri for loading client certificate file from /tmp/a.pem\n4037:error:80000002:system library:file_open_ex:No such file or directory:../providers/x.c:297:calling stat(/tmp/a.pem)";
+        let unreachable = |reason: &str| Handshake::Unreachable { reason: format!("no sign of a connection: {reason}") };
+        assert_eq!(read_answer(missing), unreachable("No such file or directory"));
+        let suites = "Error with command: \"-cipher X\"\n4037:error:0A0000B9:SSL routines:SSL_CTX_set_cipher_list:no cipher match:../ssl/ssl_lib.c:3:";
+        assert_eq!(read_answer(suites), unreachable("no cipher match"));
+        assert_eq!(read_answer("\nhandshake: line 9: openssl: not found\n"), unreachable("handshake: line 9: openssl: not found"));
+        assert_eq!(read_answer("\n"), unreachable("OpenSSL said nothing"));
     }
 }

@@ -1,4 +1,4 @@
-//! A pod's own table of listening sockets, read from the kernel and not from the model.
+//! A pod's own tables of listening sockets, read from the kernel and not from the model.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,12 +11,21 @@ use crate::{engine::EngineError, topology::Node};
 const EXEC_LIMIT: Duration = Duration::from_secs(10);
 /// The engine's own name server, which it puts into the namespace of every container on a network of the user's.
 const ENGINE_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+/// From here on the kernel gives ports to sockets that ask for none (`ip_local_port_range`, ip(7)): a datagram socket there may be a client's,
+/// which looks the same as a server's.
+const EPHEMERAL: u16 = 32_768;
+/// `TCP_LISTEN` in the tables' `st` column.
+const LISTENING: &str = "0A";
+/// `TCP_CLOSE` there: what a datagram socket without a fixed peer is in.
+const UNCONNECTED: &str = "07";
 
 /// What listens in a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListeningSockets {
     /// TCP: address and port, sorted, without the engine's name server.
     pub tcp: Vec<(IpAddr, u16)>,
+    /// UDP: address and port, sorted; only those that other nodes can reach and that no client is given.
+    pub udp: Vec<(IpAddr, u16)>,
     /// Files of stream sockets, sorted.
     pub files: Vec<String>,
 }
@@ -25,21 +34,20 @@ impl ListeningSockets {
     /// Reads the tables of the pod's network namespace.
     ///
     /// # Errors
-    /// Any [`EngineError`] of reading.
+    /// Any [`EngineError`] of reading; [`EngineError::Exec`] also for an output that is no table: nothing read is not nothing there.
     pub async fn of(node: &Node) -> Result<Self, EngineError> {
-        let tables = node.exec_in_pod(&["cat", "/proc/net/tcp", "/proc/net/tcp6"], &[], EXEC_LIMIT).await?.stdout;
-        let files = node.exec_in_pod(&["cat", "/proc/net/unix"], &[], EXEC_LIMIT).await?.stdout;
-        Ok(Self::read(&tables, &files))
+        // A kernel without IP version 6 has no second table of a kind.
+        let tcp = table(node, &["/proc/net/tcp", "/proc/net/tcp6"], "local_address").await?;
+        let udp = table(node, &["/proc/net/udp", "/proc/net/udp6"], "local_address").await?;
+        let files = table(node, &["/proc/net/unix"], "RefCount").await?;
+        Ok(Self::read(&tcp, &udp, &files))
     }
 
-    fn read(tables: &str, files: &str) -> Self {
-        let mut tcp: Vec<(IpAddr, u16)> = tables.lines().filter_map(listener).filter(|(address, _)| *address != ENGINE_RESOLVER).collect();
-        tcp.sort_unstable();
-        tcp.dedup();
-        let mut files: Vec<String> = files.lines().filter_map(listening_file).collect();
-        files.sort_unstable();
-        files.dedup();
-        Self { tcp, files }
+    fn read(tcp: &str, udp: &str, files: &str) -> Self {
+        let tcp = tcp.lines().filter_map(|line| socket(line, LISTENING)).filter(|(address, _)| *address != ENGINE_RESOLVER);
+        let udp = udp.lines().filter_map(|line| socket(line, UNCONNECTED));
+        let udp = udp.filter(|(address, port)| !address.is_loopback() && *port < EPHEMERAL);
+        Self { tcp: sorted(tcp), udp: sorted(udp), files: sorted(files.lines().filter_map(listening_file)) }
     }
 
     /// The ports that other nodes can reach, as far as the socket's address goes.
@@ -53,12 +61,35 @@ impl ListeningSockets {
     }
 }
 
-/// A line of `/proc/net/tcp` or `tcp6` (proc(5)) in state 0A, LISTEN.
-fn listener(line: &str) -> Option<(IpAddr, u16)> {
+/// The text of those files of a pod, of which one at least has to be a table: its header has this word.
+async fn table(node: &Node, paths: &[&str], header: &str) -> Result<String, EngineError> {
+    let command: Vec<&str> = ["cat"].iter().chain(paths).copied().collect();
+    let output = node.exec_in_pod(&command, &[], EXEC_LIMIT).await?;
+    if is_table(&output.stdout, header) {
+        return Ok(output.stdout);
+    }
+    Err(EngineError::Exec {
+        node: node.name().to_owned(),
+        command: command.join(" "),
+        code: output.code,
+        output: format!("no table of sockets: {}{}", output.stdout, output.stderr),
+    })
+}
+
+fn is_table(text: &str, header: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.contains(header))
+}
+
+fn sorted<T: Ord>(found: impl Iterator<Item = T>) -> Vec<T> {
+    found.collect::<std::collections::BTreeSet<T>>().into_iter().collect()
+}
+
+/// A line of `/proc/net/tcp`, `tcp6`, `udp` or `udp6` (proc(5)) in that state.
+fn socket(line: &str, wanted: &str) -> Option<(IpAddr, u16)> {
     let mut fields = line.split_whitespace().skip(1);
     let (local, _remote, state) = (fields.next()?, fields.next()?, fields.next()?);
     let (address, port) = local.split_once(':')?;
-    if state != "0A" {
+    if state != wanted {
         return None;
     }
     Some((ip(address)?.to_canonical(), u16::from_str_radix(port, 16).ok()?))
@@ -94,9 +125,14 @@ mod tests {
     fn the_kernels_tables_are_read() {
         let tcp = "  sl  local_address rem_address   st\n   0: 00000000:18EB 00000000:0000 0A 0\n   1: 0B00007F:9C41 00000000:0000 0A 0\n   2: 0A0012C6:18EB 010012C6:D2F0 01 0\n   0: 0000000000000000FFFF00000100007F:1D32 0:0000 0A 0\n   1: 00000000000000000000000001000000:0050 0:0000 0A 0";
         let unix = "Num       RefCount Protocol Flags    Type St Inode Path\n0: 00000002 00000000 00010000 0001 01 123 /tmp/.s.PGSQL.6432\n0: 00000003 00000000 00000000 0001 03 124 /tmp/.s.PGSQL.6432\n0: 00000002 00000000 00010000 0001 01 125 @abstract";
-        let read = ListeningSockets::read(tcp, unix);
+        let udp = "   sl  local_address rem_address   st tx_queue\n  1: 00000000:00A1 00000000:0000 07 0\n  2: 0B00007F:0035 00000000:0000 07 0\n  3: 00000000:8000 00000000:0000 07 0\n  4: 0A0012C6:0202 010012C6:D2F0 01 0\n  sl  local_address                         remote_address                        st\n  5: 00000000000000000000000000000000:7FFF 0:0000 07 0\n  6: 00000000000000000000000001000000:0050 0:0000 07 0";
+        let read = ListeningSockets::read(tcp, udp, unix);
         assert_eq!(read.files, ["/tmp/.s.PGSQL.6432"]);
         assert_eq!(read.on_network().collect::<Vec<_>>(), [6379]);
         assert_eq!(read.on_loopback().collect::<Vec<_>>(), [7474, 80], "mapped and plain addresses of version 6 count");
+        let datagrams: Vec<u16> = read.udp.iter().map(|(_, port)| *port).collect();
+        assert_eq!(datagrams, [161, 32_767], "neither the node's own, nor a client's, nor one with a peer");
+        assert!(is_table(tcp, "local_address") && is_table(udp, "local_address") && is_table(unix, "RefCount"));
+        assert!(!is_table("", "local_address") && !is_table("cat: /proc/net/tcp: No such file or directory", "local_address"));
     }
 }

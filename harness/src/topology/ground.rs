@@ -1,21 +1,33 @@
 //! What one run starts its nodes on: engine, network, authority, images, boot log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use dora_fixtures::assets::{self, AssetError};
 use serde::Serialize;
 
-use super::{BootLog, Equipment, Node, Profile, node::NodeRecord};
+use super::{
+    BootLog, Equipment, Node, Profile,
+    node::NodeRecord,
+    starts::{Progress, Starts},
+};
 use crate::{
     engine::{Engine, EngineError, HolderSpec, ImageCatalog, MemberSpec, RunId, RunKind, RunNetwork},
+    patience::within,
     security::{Authority, AuthorityError, TlsProber},
     volume::{CIPHER_DIR, DATA_DIR, VolumeError, VolumePlan, Volumes},
 };
+
+/// Removing a node takes a second or two; a machine that boots thirty meanwhile is given this.
+const REMOVE_LIMIT: Duration = Duration::from_secs(30);
+const REMOVE_EVERY: Duration = Duration::from_millis(200);
+/// A creation that the engine had already accepted may finish this long after whoever asked for it was cut off.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// Something could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +131,8 @@ pub struct GroundOptions {
 #[derive(Debug, Clone)]
 pub struct Ground {
     inner: Arc<Shared>,
+    /// What is started through this handle and its clones.
+    starts: Arc<Starts>,
 }
 
 #[derive(Debug)]
@@ -162,7 +176,55 @@ impl Ground {
                 equipment: Mutex::default(),
                 volumes,
             }),
+            starts: Arc::default(),
         })
+    }
+
+    /// Another handle of the same ground, with a memory of its own of what is started through it: see [`Ground::begun`].
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), starts: Arc::default() }
+    }
+
+    /// The names of all nodes that were begun through this handle or a clone of it: destroyed ones are among them, and those whose start was
+    /// cut off. Pods without a database are not, once they are there: they serve the whole run.
+    pub fn begun(&self) -> BTreeSet<String> {
+        self.starts.names()
+    }
+
+    /// Removes whatever there is of nodes of these names, so that the names are free. Where the start of one was cut off, the engine may still
+    /// be at work on it: this waits for that, too.
+    ///
+    /// # Errors
+    /// [`GroundError::Deadline`], or that the engine is gone.
+    pub async fn remove(&self, nodes: &BTreeSet<String>) -> Result<(), GroundError> {
+        self.remove_until_gone(nodes).await?;
+        if self.starts.is_any_unfinished(nodes) {
+            tokio::time::sleep(SETTLE).await;
+            self.remove_until_gone(nodes).await?;
+        }
+        self.starts.forget(nodes);
+        Ok(())
+    }
+
+    async fn remove_until_gone(&self, nodes: &BTreeSet<String>) -> Result<(), GroundError> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let (engine, run) = (&self.inner.engine, &self.inner.options.run);
+        let names: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        let what = format!("the removal of what there is of {}", names.join(", "));
+        let removed = within(&what, REMOVE_LIMIT, REMOVE_EVERY, || async {
+            match engine.remove_nodes(run, nodes).await {
+                Ok(0) => Ok(Ok(())),
+                // What was asked for is not always done at once.
+                Ok(count) => Err(format!("{count} objects were there")),
+                // It does not come back by being asked again.
+                Err(gone @ EngineError::Gone { .. }) => Ok(Err(gone)),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        Ok(removed.await??)
     }
 
     /// The engine.
@@ -254,8 +316,36 @@ impl Ground {
     /// Starts a pod: holder, certificate, files, volumes, database. It is not ready yet when this returns.
     ///
     /// # Errors
-    /// [`GroundError`], with the node's last log lines when its container does not start.
+    /// [`GroundError`], with the node's last log lines when its container does not start. Nothing of the node is there then: its name is free.
     pub async fn start(&self, spec: PodSpec) -> Result<Node, GroundError> {
+        let name = spec.seat.name.clone();
+        let before = self.starts.note(&name, Progress::Begun);
+        match self.start_pod(spec).await {
+            Ok(node) => {
+                self.starts.note(&name, Progress::Node);
+                self.inner.nodes.lock().unwrap_or_else(PoisonError::into_inner).push(node.clone());
+                Ok(node)
+            }
+            Err(error) => Err(self.undone(&name, before, error).await),
+        }
+    }
+
+    /// Removes what a failed start has made, and hands its error on.
+    async fn undone(&self, node: &str, before: Option<Progress>, error: GroundError) -> GroundError {
+        if matches!(error, GroundError::Engine(EngineError::Taken { .. })) {
+            // What bears the name is not of this start.
+            self.starts.restore(node, before);
+            return error;
+        }
+        match self.remove_until_gone(&BTreeSet::from([node.to_owned()])).await {
+            Ok(()) => self.starts.restore(node, None),
+            // It stays noted as begun, for whoever clears up.
+            Err(left) => tracing::warn!(node, %left, "something of a failed start stays"),
+        }
+        error
+    }
+
+    async fn start_pod(&self, spec: PodSpec) -> Result<Node, GroundError> {
         let shared = &self.inner;
         let name = spec.seat.name.clone();
         let image = shared.options.images.get(&spec.image)?;
@@ -317,7 +407,7 @@ impl Ground {
         let (container, key) = tokio::join!(shared.boot.phase(&name, "start", None, engine.start_member(member)), key);
         let container = container?;
         key?;
-        let node = Node::attach(
+        Ok(Node::attach(
             engine,
             NodeRecord {
                 name,
@@ -333,9 +423,7 @@ impl Ground {
                 volumes: volumes.into_iter().map(|(volume, _)| volume).collect(),
                 protection: opening.map(|opening| opening.protection),
             },
-        );
-        shared.nodes.lock().unwrap_or_else(PoisonError::into_inner).push(node.clone());
-        Ok(node)
+        ))
     }
 
     /// Why a node that holds data has them in the clear; [`None`] where nothing stands against encryption, or where there are none.
@@ -392,7 +480,12 @@ impl Ground {
     ) -> Result<Node, GroundError> {
         let seat = Seat { name: name.to_owned(), address: network.next_address()? };
         let kept = volumes.iter().map(|(volume, _)| volume.clone()).collect();
-        let holder = self.holder(network, &seat, &[], volumes, forwards).await?;
+        let before = self.starts.note(name, Progress::Begun);
+        let holder = match self.holder(network, &seat, &[], volumes, forwards).await {
+            Ok(holder) => holder,
+            Err(error) => return Err(self.undone(name, before, error).await),
+        };
+        self.starts.note(name, Progress::Pod);
         let base = self.inner.options.images.get("base")?;
         let record = NodeRecord {
             name: seat.name,
@@ -445,7 +538,7 @@ impl Ground {
         who: &str,
         phase: &str,
         waited_for: Option<&str>,
-        limit: std::time::Duration,
+        limit: Duration,
         attempt: F,
     ) -> Result<T, GroundError>
     where
@@ -454,7 +547,7 @@ impl Ground {
         Fut: Future<Output = Result<T, E>>,
     {
         let what = format!("{who}: {phase}");
-        let waiting = crate::patience::within(&what, limit, std::time::Duration::from_millis(150), attempt);
+        let waiting = within(&what, limit, Duration::from_millis(150), attempt);
         match self.boot().phase(who, phase, waited_for, waiting).await {
             Ok(value) => Ok(value),
             Err(deadline) => {

@@ -5,6 +5,7 @@ mod equipment;
 mod ground;
 mod node;
 mod profile;
+mod starts;
 mod wiring;
 
 pub use boot::{BootLog, BootSpan};

@@ -227,6 +227,14 @@ impl Node {
         self.engine.logs(&self.inner.container, lines).await
     }
 
+    /// As [`Node::logs`], those of the pod's holder.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn logs_of_pod(&self, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.engine.logs(&self.inner.holder, lines).await
+    }
+
     /// Its memory at this moment, without its holder's.
     ///
     /// # Errors

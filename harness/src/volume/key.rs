@@ -41,6 +41,11 @@ pub trait KeySource: fmt::Debug + Send + Sync {
     /// What it is, for the report.
     fn name(&self) -> String;
 
+    /// The nodes that it cannot do without, by name.
+    fn nodes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The key of a node's volume: always the same for the same node of one run.
     ///
     /// # Errors

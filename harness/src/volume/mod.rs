@@ -1,6 +1,6 @@
 //! Encryption at rest: which encrypted volumes this machine can give, where their keys come from, and how a key reaches a node.
 //!
-//! A key never touches a disk. Its source is asked anew each time (the project's is OpenBao). The harness hands it to an agent in the node's pod, which keeps it in memory and tells it to root of the
+//! A key never touches a disk. Its source (the project's is OpenBao) is asked anew for every pod, and not when a node in it starts again. The harness hands it to an agent in the node's pod, which keeps it in memory and tells it to root of the
 //! pod's containers; the database's start script asks for it, also after a crash, whoever starts the container again.
 
 mod agent;

@@ -119,6 +119,16 @@ impl Choice {
         Self { answers: providers().into_iter().map(answer).collect() }
     }
 
+    /// The same on an engine that gave the probe neither devices nor capabilities: whoever needs one is refused in the engine's words.
+    pub(super) fn refused(mut self, words: &str) -> Self {
+        let needy = providers().into_iter().filter(|provider| !provider.devices().is_empty() || !provider.capabilities().is_empty());
+        let needy: Vec<&str> = needy.map(Provider::name).collect();
+        for answer in self.answers.iter_mut().filter(|answer| needy.contains(&answer.provider)) {
+            answer.obstacle = Some(format!("the probe did not start with what this needs: {words}"));
+        }
+        self
+    }
+
     /// What is used.
     pub fn provider(&self) -> Option<&'static dyn Provider> {
         let usable = self.answers.iter().find(|answer| answer.obstacle.is_none())?;
@@ -146,6 +156,16 @@ mod tests {
             Choice::read("gocryptfs=\nfscrypt=the file system of the volumes answers: Inappropriate ioctl\nluks2=no device mapper\n");
         assert_eq!(choice.provider().map(Provider::name), Some("gocryptfs"));
         assert!(choice.sentence().contains("luks2: no device mapper"), "{}", choice.sentence());
+    }
+
+    #[test]
+    fn what_the_engine_refused_is_told_in_its_words() {
+        let choice =
+            Choice::read("gocryptfs=there is no /dev/fuse\nfscrypt=\nluks2=no device mapper\n").refused("the proxy forbids devices");
+        let said: Vec<_> = choice.answers.iter().filter_map(|answer| answer.obstacle.as_deref()).collect();
+        assert!(said.iter().any(|words| words.contains("the proxy forbids devices")), "{said:?}");
+        assert!(said.contains(&"no device mapper"), "{said:?}");
+        assert!(choice.provider().is_none());
     }
 
     #[test]

@@ -41,19 +41,22 @@ impl Volumes {
     /// Finds out what the engine's machine can give.
     ///
     /// # Errors
-    /// Any error of the engine, except its refusal of a device: that is an answer.
+    /// Any error of the engine, except one that only comes with a device or capability: that is an answer, in the engine's words.
     pub(crate) async fn detect(engine: &Engine, run: &RunId, kind: RunKind, image: &str) -> Result<Self, VolumeError> {
         let script = assets::text("config/volume/probe.sh")?;
         let wanted =
             |with: fn(&dyn Provider) -> &'static [&'static str]| super::providers().into_iter().flat_map(with).copied().collect::<Vec<_>>();
         let (capabilities, devices) = (wanted(|provider| provider.capabilities()), wanted(|provider| provider.devices()));
         let probe = VolumeProbe { run, kind, image, script, capabilities: &capabilities, devices: &devices };
-        let printed = match engine.probe_volumes(&probe).await {
-            Ok(printed) => printed,
+        let choice = match engine.probe_volumes(&probe).await {
+            Ok(printed) => Choice::read(&printed),
             // An engine whose machine lacks a device does not start the container.
-            Err(_refused) => engine.probe_volumes(&VolumeProbe { capabilities: &[], devices: &[], ..probe }).await?,
+            Err(refusal) => {
+                let printed = engine.probe_volumes(&VolumeProbe { capabilities: &[], devices: &[], ..probe }).await?;
+                Choice::read(&printed).refused(&refusal.to_string())
+            }
         };
-        Ok(Self { choice: Choice::read(&printed), keys: OnceCell::new(), plans: Mutex::default(), clusters: Mutex::default() })
+        Ok(Self { choice, keys: OnceCell::new(), plans: Mutex::default(), clusters: Mutex::default() })
     }
 
     /// What was found on this machine.
@@ -67,6 +70,11 @@ impl Volumes {
     /// Those of `make`.
     pub async fn keys_of_run<E, F: Future<Output = Result<Arc<dyn KeySource>, E>>>(&self, make: impl FnOnce() -> F) -> Result<(), E> {
         self.keys.get_or_try_init(make).await.map(drop)
+    }
+
+    /// The nodes that keep the run's keys, by name: they have to stand as long as the run does.
+    pub fn keepers(&self) -> Vec<String> {
+        self.keys.get().map(|keys| keys.nodes()).unwrap_or_default()
     }
 
     /// The key of a node's volume.
@@ -88,6 +96,11 @@ impl Volumes {
     /// Says how the node of that name has its data from its next start with empty data on.
     pub fn plan(&self, node: &str, plan: VolumePlan) {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(node.to_owned(), plan);
+    }
+
+    /// Forgets what was said of the node of that name: it has its data as its cluster has them.
+    pub fn forget(&self, node: &str) {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
     }
 
     /// Says the same of all nodes of a cluster that hold data; [`None`] returns to the topology, which encrypts none.

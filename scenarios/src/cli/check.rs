@@ -16,8 +16,10 @@ const UNKNOWN: u8 = 4;
 pub fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
     let model = model(args)?;
     let history = read_file(&args.file)?;
-    let checked = try_judge_within(model, &history.operations, args.time_limit)
-        .map_err(|mismatch| CliError::Mismatch { line: history.line_of(mismatch.index).unwrap_or_default(), mismatch: Box::new(mismatch) })?;
+    let checked = try_judge_within(model, &history.operations, args.time_limit).map_err(|mismatch| CliError::Mismatch {
+        line: history.line_of(mismatch.index).unwrap_or_default(),
+        mismatch: Box::new(mismatch),
+    })?;
     out!("{}", told(model, &checked, &history));
     Ok(match checked.answer {
         Answer::Holds => ExitCode::SUCCESS,

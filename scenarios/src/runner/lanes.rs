@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use dora_harness::topology::Member;
 use dora_reports::evidence::ScenarioEvidence;
 use futures_util::future::join_all;
 
@@ -27,8 +28,8 @@ pub struct Job {
 /// The jobs of one database that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
-/// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters. `started` and `ended`
-/// are told as it goes. Returns the session of the second cluster, whose nodes and logs are still there, or why there was none.
+/// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters: the second one leaves
+/// to the first what needs more than its own part of the platform. `started` and `ended` are told as it goes. Returns the session of the second cluster, whose nodes and logs are still there, or why there was none.
 pub async fn run_all(
     session: &Session,
     jobs: &[Job],
@@ -64,15 +65,21 @@ pub async fn run_all(
     }
 }
 
-/// Takes jobs as long as there are any and the cluster can be used: a broken one must not use up what the other can still decide.
+/// Takes jobs as long as there are any that fit and the cluster can be used: a broken one must not use up what the other can still decide.
 async fn work_off(session: &Session, lane: &Lane<'_>, started: &(dyn Fn(&Job) + Sync), ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync)) {
-    let next = || lane.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members);
     while session.broken().is_none()
         && let Some(job) = next()
     {
         let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
         ended(job, evidence);
     }
+}
+
+/// Takes the first job that needs no other parts of the platform than these.
+fn take<'a>(lane: &mut VecDeque<&'a Job>, members: &[Member]) -> Option<&'a Job> {
+    let position = lane.iter().position(|job| job.scenario.members().iter().all(|member| members.contains(member)))?;
+    lane.remove(position)
 }
 
 /// The database with the most jobs, if they are too many for one cluster.
@@ -84,7 +91,7 @@ fn long_lane(jobs: &[Job]) -> Option<Database> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::all;
+    use crate::{Pillar, all};
 
     #[test]
     fn only_the_longest_lane_gets_a_second_cluster_and_only_when_it_is_long() {
@@ -94,5 +101,20 @@ mod tests {
         let of = |database: Database, count: usize| jobs.iter().filter(move |job| job.scenario.database == database).copied().take(count);
         assert_eq!(long_lane(&of(Database::Postgres, LANE_MAX).collect::<Vec<_>>()), None);
         assert_eq!(long_lane(&[]), None);
+    }
+
+    #[test]
+    fn what_needs_another_part_waits_for_the_session_that_has_it() {
+        let jobs: Vec<Job> = all()
+            .into_iter()
+            .filter(|scenario| scenario.database == Database::Postgres && scenario.pillar == Pillar::Security)
+            .map(|scenario| Job { scenario, sabotage: None })
+            .collect();
+        let mut lane: VecDeque<&Job> = jobs.iter().collect();
+        while take(&mut lane, Database::Postgres.members()).is_some() {}
+        let left: Vec<&str> = lane.iter().map(|job| job.scenario.id).collect();
+        assert_eq!(left, ["security/postgres/zones"]);
+        let both = [Member::Postgres, Member::Openbao];
+        assert!(take(&mut lane, &both).is_some() && take(&mut lane, &both).is_none());
     }
 }

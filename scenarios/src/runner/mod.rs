@@ -2,6 +2,7 @@
 
 mod evidence;
 mod lanes;
+mod lent;
 mod proof;
 mod session;
 

@@ -17,21 +17,20 @@ use dora_fixtures::{
 use dora_harness::{
     engine::{BuildProgress, Engine, EngineError, RunId, RunKind, reaper::Reaper},
     network::Policy,
-    patience::{stretched, within},
-    platform::{Platform, all_healthy},
+    patience::stretched,
+    platform::Platform,
     topology::{Ground, GroundError, GroundOptions, Member, Profile},
 };
-use dora_reports::evidence::{Finding, ScenarioEvidence};
+use dora_reports::evidence::ScenarioEvidence;
 use tokio::{
     sync::{Mutex as AsyncMutex, RwLock, Semaphore},
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
+use super::lent::{End, Lent};
 use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial};
 
-/// How long a part may take to be healthy again after a scenario before it is replaced.
-const HAND_BACK_LIMIT: Duration = Duration::from_secs(45);
 /// How often the memory of all nodes is measured.
 const MEMORY_EVERY: Duration = Duration::from_secs(10);
 
@@ -198,7 +197,7 @@ impl Session {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy.
+    /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy and as the topology has it.
     pub async fn run(&self, scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, started: impl FnOnce()) -> ScenarioEvidence {
         // Everybody takes several in the same order, so no two wait for each other.
         let mut lanes = Vec::new();
@@ -215,50 +214,48 @@ impl Session {
             .and_then(|clause| self.catalogue.get(clause).ok())
             .map(|clause| clause.objective_for(scenario.case()))
             .unwrap_or_default();
-        let trial = Trial::new(scenario, sabotage, promise, self.setting.clone());
+        let lent = Lent::new(&self.setting, scenario.members()).await;
+        let setting = Setting { ground: lent.ground().clone(), ..self.setting.clone() };
+        let trial = Trial::new(scenario, sabotage, promise, setting);
         if self.reaper.is_some() {
             trial.note("phase", format!("on the second {} part of this run", scenario.database));
         }
-        let outcome = self.carry_out(&trial).await;
+        let (outcome, end) = match self.obstacle(scenario) {
+            Some(obstacle) => (Err(obstacle), End::NotBegun),
+            None => self.carry_out(&trial).await,
+        };
         let mut evidence = trial.finish(outcome);
-        for member in scenario.members() {
-            let Err(error) = self.hand_back(*member).await else { continue };
-            let reason = format!("the {member} part could not be handed back healthy: {error}");
-            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.clone());
-            evidence.findings.push(Finding::note("not-handed-back", reason));
+        let handed_back = lent.hand_back(end).await;
+        if let Some(reason) = handed_back.lost {
+            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         }
+        evidence.findings.extend(handed_back.notes);
         evidence
     }
 
-    async fn carry_out(&self, trial: &Trial) -> Result<(), ScenarioError> {
+    /// Why a scenario cannot even be begun.
+    fn obstacle(&self, scenario: &Scenario) -> Option<ScenarioError> {
         if let Some(reason) = self.broken() {
-            return Err(ScenarioError::client("use the platform", reason));
+            return Some(ScenarioError::client("use the platform", reason));
         }
-        let scenario = trial.scenario;
-        if scenario.needs_high_availability && !self.options.profile.is_highly_available() {
-            let profile = self.options.profile;
-            return Err(ScenarioError::Missing(format!(
-                "profile {profile} has one node of each database, so there is nothing to fail over to"
-            )));
-        }
-        // The deadline is for everything else: how long operation is sustained is the user's choice.
-        let limit = stretched(scenario.deadline) + trial.sustain();
-        timeout(limit, (scenario.run)(trial)).await.unwrap_or_else(|_elapsed| {
-            Err(ScenarioError::client("end in time", format!("the scenario's deadline of {} s is over", limit.as_secs())))
+        let profile = self.options.profile;
+        (scenario.needs_high_availability && !profile.is_highly_available()).then(|| {
+            ScenarioError::Missing(format!("profile {profile} has one node of each database, so there is nothing to fail over to"))
         })
     }
 
-    /// A scenario hands its part back healthy, or the part is replaced.
-    async fn hand_back(&self, member: Member) -> Result<(), GroundError> {
-        let healthy = within("a healthy part", HAND_BACK_LIMIT, Duration::from_millis(500), || async {
-            all_healthy(&self.setting.platform.part_health(member).await)
-        })
-        .await;
-        match healthy {
-            Ok(()) => Ok(()),
-            Err(reason) => {
-                tracing::warn!(%member, %reason, "the part is replaced");
-                self.setting.platform.replace(&self.setting.ground, member).await
+    async fn carry_out(&self, trial: &Trial) -> (Result<(), ScenarioError>, End) {
+        let scenario = trial.scenario;
+        // The deadline is for everything else: how long operation is sustained is the user's choice.
+        let limit = stretched(scenario.deadline) + trial.sustain();
+        match timeout(limit, (scenario.run)(trial)).await {
+            Ok(outcome) => {
+                let end = End::of(&outcome);
+                (outcome, end)
+            }
+            Err(_elapsed) => {
+                let reason = format!("the scenario's deadline of {} s is over", limit.as_secs());
+                (Err(ScenarioError::client("end in time", reason)), End::Cut)
             }
         }
     }

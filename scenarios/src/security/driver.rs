@@ -4,6 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use dora_harness::{
     fault::SlowLink,
+    patience::stretched,
     security::{Handshake, TlsProber, TlsVersion},
 };
 use dora_reports::evidence::{Finding, NamedLimit, ProbeCell, ProbeMatrix, ProbeRow};
@@ -14,11 +15,25 @@ use crate::{ScenarioError, Trial};
 
 /// A loopback address that no certificate of the run names; 127.0.0.1 is in all of them.
 const UNNAMED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// A client that has not connected by then was not accepted.
+/// A client that has neither connected nor failed by then was not answered.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 const ACCEPTED: &str = "accepted";
 const REFUSED: &str = "refused";
+/// What is neither begins with this.
+const UNDECIDED: &str = "not decided";
+/// Words of clients that ran out of time or met nobody. A server that refuses answers or closes.
+const NO_ANSWER: [&str; 9] = [
+    "timed out",
+    "TimedOut",
+    "deadline has elapsed",
+    "no answer within",
+    "nothing within",
+    " in time",
+    "Server selection timeout",
+    "Connection refused",
+    "No route to host",
+];
 
 /// The scenario: see the module.
 ///
@@ -31,13 +46,20 @@ pub async fn client_port(trial: &Trial, target: &dyn TlsTarget) -> Result<(), Sc
     );
     if let Some(sabotage) = trial.sabotage {
         trial.note("sabotage", sabotage.what);
-        target.sabotage(sabotage.id).await?;
+        if let Err(error) = target.sabotage(sabotage.id).await {
+            // A defect that is planted by half must not stay, and the first error is the one to tell.
+            if let Err(further) = target.undo_sabotage(sabotage.id).await {
+                trial.note("sabotage", format!("what was planted of it may be left: {further}"));
+            }
+            return Err(error);
+        }
     }
     let outcome = probe_all(trial, target).await;
-    if let Some(sabotage) = trial.sabotage {
-        target.undo_sabotage(sabotage.id).await?;
-    }
-    outcome
+    let undone = match trial.sabotage {
+        Some(sabotage) => target.undo_sabotage(sabotage.id).await,
+        None => Ok(()),
+    };
+    outcome.and(undone)
 }
 
 async fn probe_all(trial: &Trial, target: &dyn TlsTarget) -> Result<(), ScenarioError> {
@@ -88,21 +110,37 @@ async fn probe(trial: &Trial, target: &dyn TlsTarget, prober: &TlsProber, listen
     let named = SlowLink::open(address, Duration::ZERO).await?;
     cells.push(ProbeCell::new(ACCEPTED, observed(target.connect(listener, named.address(), authority)).await));
     let unnamed = SlowLink::open_at(UNNAMED, address, Duration::ZERO).await?;
-    cells.push(ProbeCell::new(REFUSED, observed(target.connect(listener, unnamed.address(), authority)).await));
+    let mut wrong_name = observed(target.connect(listener, unnamed.address(), authority)).await;
+    // Every refusal has to stand between two handshakes that the same port accepted; this is the last one's second.
+    if wrong_name == REFUSED {
+        let afterwards = observed(target.connect(listener, named.address(), authority)).await;
+        if afterwards != ACCEPTED {
+            wrong_name = format!("{UNDECIDED}: afterwards the right name was {afterwards}");
+        }
+    }
+    cells.push(ProbeCell::new(REFUSED, wrong_name));
     Ok(cells)
 }
 
-async fn observed(attempt: impl Future<Output = Result<(), String>>) -> &'static str {
-    match timeout(CONNECT_LIMIT, attempt).await {
-        Ok(Ok(())) => ACCEPTED,
-        Ok(Err(_)) | Err(_) => REFUSED,
+async fn observed(attempt: impl Future<Output = Result<(), String>>) -> String {
+    let limit = stretched(CONNECT_LIMIT);
+    match timeout(limit, attempt).await {
+        Ok(Ok(())) => ACCEPTED.to_owned(),
+        Ok(Err(words)) => failure(&words),
+        Err(_elapsed) => format!("{UNDECIDED}: nothing within {} s", limit.as_secs()),
     }
+}
+
+/// A client's error: a refusal, unless it says that nobody answered.
+fn failure(words: &str) -> String {
+    if NO_ANSWER.iter().any(|part| words.contains(part)) { format!("{UNDECIDED}: {words}") } else { REFUSED.to_owned() }
 }
 
 fn judge(trial: &Trial, listener: &Listener, columns: &[String], cells: &[ProbeCell]) {
     let place = format!("{}:{}", listener.node.name(), listener.port);
     for (column, cell) in columns.iter().zip(cells).filter(|(_, cell)| !cell.ok) {
         let id = match (column.as_str(), cell.expected.as_str(), cell.observed.as_str()) {
+            (_, _, observed) if observed.starts_with(UNDECIDED) => "not-decided",
             (_, _, observed) if observed != ACCEPTED && observed != REFUSED => "port-unreachable",
             ("TLS 1.2" | "TLS 1.1" | "TLS 1.0", _, _) => "old-tls-accepted",
             ("plaintext", _, _) => "plaintext-accepted",
@@ -111,7 +149,25 @@ fn judge(trial: &Trial, listener: &Listener, columns: &[String], cells: &[ProbeC
             _ => "tls-1-3-refused",
         };
         let message = format!("{place}: {column} was {} and should have been {}", cell.observed, cell.expected);
-        let finding = if id == "port-unreachable" { Finding::unconfirmed(id, message) } else { Finding::violation(id, message) };
+        let unclear = ["not-decided", "port-unreachable"].contains(&id);
+        let finding = if unclear { Finding::unconfirmed(id, message) } else { Finding::violation(id, message) };
         trial.find(finding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_is_a_refusal() {
+        for words in ["invalid peer certificate: UnknownIssuer", "Connection reset by peer (os error 104)", "FATAL: SSL required"] {
+            assert_eq!(failure(words), REFUSED);
+        }
+        for words in
+            ["no answer within 5.0 s", "no log-in at 198.18.0.9:7687 in time", "Connection refused (os error 111)", "operation timed out"]
+        {
+            assert!(failure(words).starts_with(UNDECIDED), "{words}");
+        }
     }
 }

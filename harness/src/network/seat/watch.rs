@@ -56,7 +56,9 @@ pub struct Sample {
     pub address: SocketAddr,
     /// How.
     pub kind: SampleKind,
-    /// Microseconds since the epoch. Seats and harness have the same clock where the engine is on the same machine.
+    /// When the look began, in microseconds since the epoch: a try whose packets are dropped lasts until its time is up.
+    pub began_us: u64,
+    /// When it ended, in microseconds since the epoch. Seats and harness have the same clock where the engine is on the same machine.
     pub at_us: u64,
     /// Whether it was reached. An open connection has only samples of being reached.
     pub reached: bool,
@@ -84,15 +86,16 @@ pub(super) async fn watch(all: Vec<Watched>, time: Duration) -> Vec<Sample> {
     samples.take()
 }
 
-fn note(samples: &Samples, address: SocketAddr, kind: SampleKind, reached: bool) {
-    samples.borrow_mut().push(Sample { address, kind, at_us: now_us(), reached });
+/// Notes a look that ends now.
+fn note(samples: &Samples, address: SocketAddr, kind: SampleKind, began_us: u64, reached: bool) {
+    samples.borrow_mut().push(Sample { address, kind, began_us, at_us: now_us(), reached });
 }
 
 async fn keep_connecting(address: SocketAddr, until: Instant, samples: Samples) {
     while Instant::now() < until {
-        let next = Instant::now() + NEW_EVERY;
+        let (next, began_us) = (Instant::now() + NEW_EVERY, now_us());
         let reached = answer(address, NEW_LIMIT).await == Answer::Answered;
-        note(&samples, address, SampleKind::New, reached);
+        note(&samples, address, SampleKind::New, began_us, reached);
         sleep_until(next).await;
     }
 }
@@ -121,8 +124,9 @@ async fn keep(mut stream: TcpStream, address: SocketAddr, until: Instant, sample
     let Ok(local) = stream.local_addr() else { return };
     let mut hello = HELLO.into_iter().chain(std::iter::repeat(0));
     while Instant::now() < until {
+        let began_us = now_us();
         if unacknowledged(&own_table(), local.port(), address.port()) == Some(0) {
-            note(samples, address, SampleKind::Held, true);
+            note(samples, address, SampleKind::Held, began_us, true);
             let byte = hello.next().unwrap_or_default();
             if stream.write_all(&[byte]).await.is_err() {
                 return;
@@ -132,7 +136,7 @@ async fn keep(mut stream: TcpStream, address: SocketAddr, until: Instant, sample
         match timeout(HELD_EVERY, stream.read(&mut heard)).await {
             Err(_elapsed) => {}
             Ok(read) => {
-                note(samples, address, SampleKind::Held, true);
+                note(samples, address, SampleKind::Held, began_us, true);
                 if !matches!(read, Ok(count) if count > 0) {
                     return;
                 }
@@ -192,5 +196,7 @@ mod tests {
         drop(server);
         let samples = watch(vec![Watched { address, asks_for_tls: false }], Duration::from_secs(1)).await;
         assert!(!samples.is_empty() && samples.iter().all(|sample| !sample.reached && sample.kind == SampleKind::New), "{samples:?}");
+        let in_turn = |pair: &[Sample]| pair[0].began_us <= pair[0].at_us && pair[0].at_us <= pair[1].began_us;
+        assert!(samples.windows(2).all(in_turn), "{samples:?}");
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use dora_fixtures::assets::{self, AssetError};
 
 use super::{Packet, read_packets};
-use crate::{engine::EngineError, topology::Node};
+use crate::{engine::EngineError, patience::stretched, topology::Node};
 
 /// Starting and ending it.
 const EXEC_LIMIT: Duration = Duration::from_secs(30);
-/// A forgotten capture ends by itself.
-const SECONDS_MAX: &str = "120";
+/// A forgotten capture ends by itself after this time, stretched.
+const CAPTURE_LIMIT: Duration = Duration::from_secs(120);
 const PROGRAM: &str = "dora-capture.pl";
 const FILE: &str = "/tmp/dora-capture.pcap";
 
@@ -31,6 +31,14 @@ pub enum CaptureError {
         node: String,
         /// Its words.
         reason: String,
+    },
+    /// It had ended before it was asked to: what was sent afterwards is not in it, and what is absent from it proves nothing.
+    #[error("the capture of packets of {node} had ended by itself, at the latest {} s after its start", limit.as_secs())]
+    EndedByItself {
+        /// Where.
+        node: String,
+        /// How long it may take.
+        limit: Duration,
     },
 }
 
@@ -61,7 +69,8 @@ impl Capture {
         node.put_files_in_pod("/tmp", &[(PROGRAM, program, 0o755)]).await?;
         let script = assets::text("config/capture/start.sh")?;
         let path = format!("/tmp/{PROGRAM}");
-        let output = node.exec_in_pod(&["sh", "-c", script, "start", &path, FILE, SECONDS_MAX], &[], EXEC_LIMIT).await?;
+        let seconds = stretched(CAPTURE_LIMIT).as_secs_f64().ceil().to_string();
+        let output = node.exec_in_pod(&["sh", "-c", script, "start", &path, FILE, &seconds], &[], EXEC_LIMIT).await?;
         let capture = Self { node: node.clone() };
         if output.code == 0 { Ok(capture) } else { Err(capture.failed(output.stderr)) }
     }
@@ -73,12 +82,16 @@ impl Capture {
     /// Ends it and reads the packets; nothing of them stays in the pod.
     ///
     /// # Errors
-    /// [`CaptureError`].
+    /// [`CaptureError`]; [`CaptureError::EndedByItself`] when it did not run until now.
     pub async fn finish(self) -> Result<Captured, CaptureError> {
         let output = self.node.exec_in_pod(&["sh", "-c", assets::text("config/capture/stop.sh")?, "stop", FILE], &[], EXEC_LIMIT).await?;
-        let (taken, dropped) = counts(&output.stdout).ok_or_else(|| self.failed(format!("{}{}", output.stdout, output.stderr)))?;
+        let Counts { taken, dropped, was_asked } =
+            counts(&output.stdout).ok_or_else(|| self.failed(format!("{}{}", output.stdout, output.stderr)))?;
         let files = self.node.get_files_in_pod(FILE).await?;
         self.node.exec_in_pod(&["rm", "-f", FILE], &[], EXEC_LIMIT).await?;
+        if !was_asked {
+            return Err(CaptureError::EndedByItself { node: self.node.name().to_owned(), limit: stretched(CAPTURE_LIMIT) });
+        }
         let (_, content) = files.first().ok_or_else(|| self.failed("the file is not there"))?;
         let packets = read_packets(content).map_err(|reason| self.failed(reason))?;
         if packets.len() as u64 != taken {
@@ -88,13 +101,25 @@ impl Capture {
     }
 }
 
-/// `packets N dropped M`.
-fn counts(text: &str) -> Option<(u64, u64)> {
-    let mut words = text.split_whitespace();
-    match (words.next()?, words.next()?, words.next()?, words.next()?) {
-        ("packets", taken, "dropped", dropped) => Some((taken.parse().ok()?, dropped.parse().ok()?)),
-        _ => None,
-    }
+/// The program's last words.
+#[derive(Debug, PartialEq, Eq)]
+struct Counts {
+    taken: u64,
+    dropped: u64,
+    /// Whether it ran until it was asked to end.
+    was_asked: bool,
+}
+
+/// `packets N dropped M ended asked`, or `ended time`.
+fn counts(text: &str) -> Option<Counts> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let ["packets", taken, "dropped", dropped, "ended", why] = words.as_slice() else { return None };
+    let was_asked = match *why {
+        "asked" => true,
+        "time" => false,
+        _ => return None,
+    };
+    Some(Counts { taken: taken.parse().ok()?, dropped: dropped.parse().ok()?, was_asked })
 }
 
 #[cfg(test)]
@@ -103,7 +128,9 @@ mod tests {
 
     #[test]
     fn the_programs_last_words_are_read() {
-        assert_eq!(counts("packets 12 dropped 3\n"), Some((12, 3)));
+        assert_eq!(counts("packets 12 dropped 3 ended asked\n"), Some(Counts { taken: 12, dropped: 3, was_asked: true }));
+        assert_eq!(counts("packets 12 dropped 3 ended time\n"), Some(Counts { taken: 12, dropped: 3, was_asked: false }));
+        assert_eq!(counts("packets 12 dropped 3\n"), None, "a capture that does not say how it ended is no evidence");
         assert_eq!(counts("ready\n"), None);
     }
 }

@@ -68,6 +68,7 @@ impl Openbao {
         let failed = |error: OpenbaoError| GroundError::database(CLUSTER, error);
         let seats = ground.seats(names)?;
         let seal_key: [u8; 32] = rand::random();
+        // The file holds the bytes themselves: the search for secrets looks for these, too, and for their base 64.
         remember("OpenBao's seal key", hex::encode(seal_key));
         let specs = seats.iter().map(|seat| spec(seat, &seats, &seal_key)).collect::<Result<Vec<_>, _>>()?;
         let nodes = try_join_all(specs.into_iter().map(|spec| ground.start(spec))).await?;

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{Openbao, OpenbaoError};
-use crate::volume::{DataKey, KeySource, VolumeError};
+use crate::{
+    database::Cluster as _,
+    volume::{DataKey, KeySource, VolumeError},
+};
 
 const MOUNT: &str = "transit";
 const WRAPPING_KEY: &str = "volumes";
@@ -42,6 +45,10 @@ impl VolumeKeys {
 impl KeySource for VolumeKeys {
     fn name(&self) -> String {
         "OpenBao, transit data key".into()
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        self.bao.nodes().iter().map(|node| node.name().to_owned()).collect()
     }
 
     async fn key(&self, node: &str) -> Result<DataKey, VolumeError> {

@@ -12,7 +12,7 @@ use dora_reports::evidence::{Finding, NamedLimit, Register};
 
 use super::{
     ALONE_IN_THE_CLEAR, Alone, Holder, RestTarget, cost, crash, sabotage,
-    search::{processes, raw, through_the_mount},
+    search::{Found, Witness, logs, processes, processes_of_pod, raw, raw_in_pod, through_the_mount},
     storage::{Tried, metadata, mounted, try_key},
 };
 use crate::{ScenarioError, Trial};
@@ -123,7 +123,7 @@ async fn on_the_platform(trial: &Trial, target: &dyn RestTarget, spoiled: &Node,
     register_providers(trial);
     for holder in target.holders(canary) {
         trial.note("probe", format!("the storage of {}", holder.node.name()));
-        inspect(trial, &holder, &mut counts).await?;
+        inspect(trial, &holder, canary, &mut counts).await?;
     }
     trial.register(Register {
         title: "Data directories".into(),
@@ -171,40 +171,82 @@ fn register_providers(trial: &Trial) {
     });
 }
 
-async fn inspect(trial: &Trial, holder: &Holder, counts: &mut Counts) -> Result<(), ScenarioError> {
+async fn inspect(trial: &Trial, holder: &Holder, canary: &str, counts: &mut Counts) -> Result<(), ScenarioError> {
     let Holder { node, text } = holder;
     let name = node.name();
     let key = trial.ground().volumes().key(name).await.map_err(GroundError::from)?;
     volume(trial, node, &key, counts).await?;
-    let found = raw(trial, node, &[text, key.reveal()]).await?;
-    counts.files += found.files;
-    counts.bytes += found.bytes;
-    if let Some(first) = found.unread.first() {
-        trial.find(Finding::unconfirmed("storage-unread", format!("{} files of {name} could not be read: {first}", found.unread.len())));
-    }
-    let (canaries, keys) = (found.of(0), found.of(1));
-    counts.canaries += canaries.len();
-    counts.keys += keys.len();
-    if let Some(first) = canaries.first() {
-        let message = format!("{} files of {name} hold what the client wrote, in the clear", canaries.len());
-        trial.find(Finding::violation("canary-in-the-clear", message).with_witness((*first).to_owned()));
-    }
-    if let Some(first) = keys.first() {
-        let message = format!("the key of {name} lies in {} files", keys.len());
-        trial.find(Finding::violation("key-on-disk", message).with_witness((*first).to_owned()));
-    }
+    let secrets = [text.as_str(), key.reveal()];
+    let witnesses = Witness::of(node)?;
+    let found = raw(trial, node, &with_witnesses(secrets, &witnesses)).await?;
+    judge_found(trial, name, &found, &witnesses, counts);
+    let witnesses = [Witness::in_pod()];
+    let found = raw_in_pod(trial, node, &with_witnesses(secrets, &witnesses)).await?;
+    judge_found(trial, &format!("{name}'s pod"), &found, &witnesses, counts);
+    // Not a text that the software itself writes: a log may name it.
+    judge_found(trial, name, &logs(node, &[canary, key.reveal()]).await, &[], counts);
     // The same search finds it where it has to be: or its silence above would prove nothing.
     if through_the_mount(node, &[text]).await?.finds.is_empty() {
         let message = format!("the search finds nothing in {name}'s opened directory either");
         trial.find(Finding::unconfirmed("canary-not-found-through-the-mount", message));
     }
-    let running = processes(node, &[key.reveal()]).await?;
-    counts.keys += running.finds.len();
-    if let Some((_, first)) = running.finds.first() {
-        let message = format!("a process of {name} has the key in its environment or command line");
-        trial.find(Finding::violation("key-in-a-process", message).with_witness(first.clone()));
+    judge_processes(trial, name, &processes(node, &[key.reveal()]).await?, counts);
+    // The agent has the key in its memory, where it has to be, and its own name in its command line.
+    let running = processes_of_pod(node, &[key.reveal(), "key-agent"]).await?;
+    judge_processes(trial, &format!("{name}'s pod"), &running, counts);
+    if node.protection().is_some() && running.of(1).is_empty() {
+        let message = format!("the search among the processes of {name}'s pod does not find the agent that holds the key");
+        trial.find(Finding::unconfirmed("agent-not-found", message));
     }
     Ok(())
+}
+
+/// What is looked for, and after it what has to be found.
+fn with_witnesses<'a>(secrets: [&'a str; 2], witnesses: &'a [Witness]) -> Vec<&'a str> {
+    secrets.into_iter().chain(witnesses.iter().map(|witness| witness.text.as_str())).collect()
+}
+
+/// Judges a search for the canary, the key and the witnesses, in this order.
+fn judge_found(trial: &Trial, whose: &str, found: &Found, witnesses: &[Witness], counts: &mut Counts) {
+    counts.files += found.files;
+    counts.bytes += found.bytes;
+    if let Some(first) = found.unread.first() {
+        trial.find(Finding::unconfirmed("storage-unread", format!("{} files of {whose} could not be read: {first}", found.unread.len())));
+    }
+    let (canaries, keys) = (found.of(0), found.of(1));
+    counts.canaries += canaries.len();
+    counts.keys += keys.len();
+    if let Some(first) = canaries.first() {
+        let message = format!("{} files of {whose} hold what the client wrote, in the clear", canaries.len());
+        trial.find(Finding::violation("canary-in-the-clear", message).with_witness((*first).to_owned()));
+    }
+    if let Some(first) = keys.first() {
+        let message = format!("the key of the volume lies in {} files of {whose}", keys.len());
+        trial.find(Finding::violation("key-on-disk", message).with_witness((*first).to_owned()));
+    }
+    for (at, witness) in witnesses.iter().enumerate() {
+        if !found.of(2 + at).contains(&witness.path.as_str()) {
+            let message = format!(
+                "the search of {whose} does not find {}, whose content is known, so its silence proves nothing: compare the engine's clock with the times of its files, and see which file systems the container mounts",
+                witness.path
+            );
+            trial.find(Finding::unconfirmed("raw-search-is-blind", message));
+        }
+    }
+}
+
+/// Judges a search of processes for the key, the first of its texts.
+fn judge_processes(trial: &Trial, whose: &str, running: &Found, counts: &mut Counts) {
+    let keys = running.of(0);
+    counts.keys += keys.len();
+    if let Some(first) = keys.first() {
+        let message = format!("a process of {whose} has the key in its environment or command line");
+        trial.find(Finding::violation("key-in-a-process", message).with_witness((*first).to_owned()));
+    }
+    if let Some(first) = running.unread.first() {
+        let message = format!("environment or command line of a process of {whose} could not be read: {first}");
+        trial.find(Finding::unconfirmed("process-unread", message));
+    }
 }
 
 async fn volume(trial: &Trial, node: &Node, key: &DataKey, counts: &mut Counts) -> Result<(), ScenarioError> {
@@ -246,7 +288,7 @@ async fn volume(trial: &Trial, node: &Node, key: &DataKey, counts: &mut Counts) 
     }
     let foreign = sabotage::foreign_key(trial, node).await?;
     for (whose, wrong) in [("another node's", foreign), ("a random", DataKey::generate())] {
-        match try_key(node, &wrong).await? {
+        match try_key(node, &mounted.source, &wrong).await? {
             Tried::WrongKey => {}
             Tried::Opened => {
                 counts.wrong_keys += 1;
@@ -259,7 +301,7 @@ async fn volume(trial: &Trial, node: &Node, key: &DataKey, counts: &mut Counts) 
         }
     }
     // The right key by the same way: or the refusals would prove nothing.
-    if try_key(node, key).await? != Tried::Opened {
+    if try_key(node, &mounted.source, key).await? != Tried::Opened {
         trial.find(Finding::unconfirmed("right-key-refused", format!("the volume of {name} does not open with its own key either")));
     }
     Ok(())

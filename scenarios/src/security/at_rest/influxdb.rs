@@ -28,13 +28,14 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     goal: "Find out whether anything that clients write, or a key, lies on a disk in the clear, and whether the data survive a crash of their encryption.",
     method: &[
         "write a canary as a text field to every node, and let the engine's own backup bring its cache into files",
-        "as root, outside of the opened volumes, search everything that each node has on a disk for the canary and for the volume's key; then search the opened directory for the canary, with the same program",
+        "as root, outside of the opened volumes, search everything that each node and its pod have on a disk, and their logs, for the canary and for the volume's key, and the processes of both for the key; the same search has to find files of known content, and the canary in the opened directory",
         "read cipher and key length from the volume's own metadata; try another node's key, a random one and the right one",
         "a server beside the platform is killed while it writes, started without its key, with another's, and with its own: every acknowledged write must be there",
         "durable writes in turns on a plain and on an encrypted volume: the ratio is reported, not judged",
     ],
     does_not_show: &[
         "what a memory dump or swap of the machine would hold",
+        "that OpenBao is asked whenever a node starts again: the agent in its pod keeps the key in memory for as long as the pod lives, and tells it to root of the pod's containers",
         "configuration files of the nodes, which hold passwords and TLS keys and lie outside of the volumes",
     ],
     needs_high_availability: false,

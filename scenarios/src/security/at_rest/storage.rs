@@ -63,10 +63,11 @@ pub enum Tried {
 /// The code with which `gocryptfs` refuses a password (manual, "Exit codes").
 const WRONG_PASSWORD: &str = "refused with 12:";
 
-/// Tries to open the node's encrypted directory in another place with a key.
-pub async fn try_key(node: &Node, key: &DataKey) -> Result<Tried, ScenarioError> {
+/// Tries to open an encrypted directory of the node in another place with a key.
+pub async fn try_key(node: &Node, directory: &str, key: &DataKey) -> Result<Tried, ScenarioError> {
     let script = assets::text("config/volume/try-key.sh")?;
-    let said = node.exec(&["sh", "-c", script], format!("{}\n", key.reveal()).as_bytes(), ASK_LIMIT).await?;
+    let command = ["sh", "-c", script, "try-key", directory];
+    let said = node.exec(&command, format!("{}\n", key.reveal()).as_bytes(), ASK_LIMIT).await?;
     let words = said.stdout.trim();
     Ok(match words {
         "opened" => Tried::Opened,

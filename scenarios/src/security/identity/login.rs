@@ -10,6 +10,8 @@ use crate::{ScenarioError, Trial};
 
 /// Wrong passwords in a row when guessing is measured.
 const GUESSES: usize = 25;
+/// Guessing ends by then: it does not judge, so it must not use up the time of a scenario whose server answers late.
+const GUESSING_LIMIT: Duration = Duration::from_secs(30);
 /// A login that takes longer is no answer.
 const LOGIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -74,7 +76,7 @@ pub trait Gate: Send + Sync {
         Ok(())
     }
 
-    /// Removes it.
+    /// Removes it; one that is not there is no error.
     async fn end_guessing(&self) -> Result<(), ScenarioError> {
         Ok(())
     }
@@ -133,9 +135,13 @@ async fn try_all(trial: &Trial, gate: &dyn Gate) -> Result<(), ScenarioError> {
     trial.matrix(draw(&checks));
     // A proof shows that a defect is noticed by the ways that were tried; guessing says nothing of it.
     if trial.sabotage.is_none() {
-        gate.prepare_guessing().await?;
-        guess(trial, gate).await;
-        gate.end_guessing().await?;
+        let prepared = gate.prepare_guessing().await;
+        if prepared.is_ok() {
+            guess(trial, gate).await;
+        }
+        // However it began: an account that was made by half must not stay, either.
+        let removed = gate.end_guessing().await;
+        prepared.and(removed)?;
     }
     Ok(())
 }
@@ -145,17 +151,23 @@ async fn try_all(trial: &Trial, gate: &dyn Gate) -> Result<(), ScenarioError> {
 async fn guess(trial: &Trial, gate: &dyn Gate) {
     let mut times_ms = Vec::new();
     let mut unclear = None;
-    for _ in 0..GUESSES {
-        let (login, ms) = timed(gate, Attempted::Wrong).await;
-        match login {
-            Login::Refused => times_ms.push(ms),
-            other => unclear = Some(other.text().to_owned()),
+    let mut made = 0_usize;
+    let guessing = async {
+        for _ in 0..GUESSES {
+            let (login, ms) = timed(gate, Attempted::Wrong).await;
+            made += 1;
+            match login {
+                Login::Refused => times_ms.push(ms),
+                other => unclear = Some(other.text().to_owned()),
+            }
         }
-    }
+    };
+    let is_cut = timeout(GUESSING_LIMIT, guessing).await.is_err();
     let (after, right_ms) = timed(gate, Attempted::Right).await;
     let mut sorted = times_ms.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied();
+    trial.measure("guesses_made", Some(made as f64), "logins");
     trial.measure("guesses_refused", Some(times_ms.len() as f64), "logins");
     trial.measure("wrong_login_first", times_ms.first().copied(), "ms");
     trial.measure("wrong_login_median", median, "ms");
@@ -165,10 +177,11 @@ async fn guess(trial: &Trial, gate: &dyn Gate) {
         (Some(first), Some(last)) => format!("the first took {first:.0} ms, the last {last:.0} ms"),
         _ => "none was refused for its password".to_owned(),
     };
-    let other = unclear.map(|words| format!(" ({} others: {words})", GUESSES - times_ms.len())).unwrap_or_default();
+    let refused = times_ms.len();
+    let other = unclear.map(|words| format!(" ({} others: {words})", made - refused)).unwrap_or_default();
+    let cut = if is_cut { format!("; after {} s no more of {GUESSES} were tried", GUESSING_LIMIT.as_secs()) } else { String::new() };
     let message = format!(
-        "guessing, as measured: {} of {GUESSES} wrong passwords in a row were refused{other}; {ends}; the right one directly after them was {} in {right_ms:.0} ms",
-        times_ms.len(),
+        "guessing, as measured: {refused} of {made} wrong passwords in a row were refused{other}{cut}; {ends}; the right one directly after them was {} in {right_ms:.0} ms",
         after.text()
     );
     trial.find(Finding::note("guessing", message));

@@ -78,6 +78,11 @@ pub trait RoleTarget: Send + Sync {
     /// Logs in as a role at the place of that number.
     async fn session(&self, role: DomainRole, place: usize) -> Result<Box<dyn RoleSession>, ScenarioError>;
 
+    /// In what the places differ from the project's statements where no probe shows it, because a place leaves the action to another one.
+    async fn differences(&self) -> Result<Vec<Finding>, ScenarioError> {
+        Ok(Vec::new())
+    }
+
     /// Plants a defect.
     async fn sabotage(&self, id: &str) -> Result<(), ScenarioError>;
 
@@ -134,6 +139,9 @@ async fn probe_all(trial: &Trial, target: &dyn RoleTarget, table: &AccessTable) 
     }
     judge(trial, &cells);
     trial.matrix(draw(&cells, &places));
+    for finding in target.differences().await? {
+        trial.find(finding);
+    }
     Ok(())
 }
 

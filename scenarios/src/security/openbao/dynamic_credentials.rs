@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dora_fixtures::{assets, queries};
 use dora_harness::{
-    database::postgres::{DATABASE, Login, PostgresCluster, SERVER_PORT, connect},
+    database::postgres::{AccessError, DATABASE, Login, PostgresCluster, SERVER_PORT, connect},
     patience::within,
     security::{Secret, generate_secret, remember},
     service::openbao::{AUDIT_LOG, Openbao},
@@ -13,6 +13,7 @@ use dora_harness::{
 use dora_reports::evidence::{Finding, NamedLimit};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use tokio::time::timeout;
 
 use super::parts::{LoginOutcome, is_one_of, log_in, openbao, postgres, text_of};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
@@ -38,7 +39,9 @@ pub const SCENARIO: Scenario = Scenario {
         "the password that the account had is tried again: the server must refuse it",
         "a user is issued; the real client logs in, reads what it may read, and is refused a write for want of the privilege",
         "a user with a lease of a few seconds is issued and tried until the server refuses it; the time is measured",
-        "the first user's lease is revoked while its session is open: login and session must end, and no user may be left",
+        "the role itself must be gone from PostgreSQL's catalogue within that limit: the end of its password (VALID UNTIL) refuses the login, too",
+        "the first user's lease is revoked while its session is open: the login must be refused, the role be gone, and the session be ended \
+         by the server (SQLSTATE 57P01, or a closed connection)",
         "the audit log of the server that answered names each of these requests, and holds no password",
     ],
     does_not_show: &[
@@ -64,6 +67,10 @@ const SHORT: Duration = Duration::from_secs(6);
 const LATE: Duration = Duration::from_secs(6);
 const MOUNT: &str = "database";
 const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
+/// What is left of a limit is at least this, for one look.
+const LOOK: Duration = Duration::from_secs(1);
+const READ: &str = "schema/postgres/openbao/read_record.sql";
+const WRITE: &str = "schema/postgres/openbao/write_record.sql";
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     trial.promise_limits(
@@ -125,12 +132,12 @@ impl Manager<'_> {
                 return Ok(());
             }
         };
-        if let Err(error) = ask(&mut session, "schema/postgres/openbao/read_record.sql").await {
+        if let Err(error) = ask(&mut session, READ).await {
             wrongly_refused += 1;
             trial.find(Finding::violation("issued-user-refused", format!("an issued user cannot read what it may read: {error}")));
         }
-        match ask(&mut session, "schema/postgres/openbao/write_record.sql").await {
-            Err(error) if is_one_of(&error, &["42501"]) => {}
+        match ask(&mut session, WRITE).await {
+            Err(AccessError::Client(error)) if is_one_of(&error, &["42501"]) => {}
             Err(error) => return Err(ScenarioError::client("try a write as an issued user", error)),
             Ok(()) => {
                 wrongly_accepted += 1;
@@ -146,12 +153,19 @@ impl Manager<'_> {
             wrongly_accepted += 1;
             trial.find(Finding::violation("revoked-user-accepted", "a user whose lease was revoked can still log in"));
         }
-        let goes_on = tokio::time::timeout(STATEMENT_LIMIT, ask(&mut session, "schema/postgres/openbao/read_record.sql")).await;
-        if matches!(goes_on, Ok(Ok(()))) {
-            trial.find(Finding::violation("revoked-session-goes-on", "a session that was open when its lease was revoked still reads"));
+        match ask(&mut session, READ).await {
+            Ok(()) => {
+                trial.find(Finding::violation("revoked-session-goes-on", "a session that was open when its lease was revoked still reads"));
+            }
+            Err(error) if says_ended(&error) => {}
+            Err(error) => {
+                let message = format!("whether the open session ended with its lease cannot be told from its answer: {error}");
+                trial.find(Finding::unconfirmed("session-end-not-confirmed", message));
+            }
         }
         // What it says does not matter: the session is over either way.
-        let _ = session.close().await;
+        let _ = timeout(STATEMENT_LIMIT, session.close()).await;
+        self.expect_gone(&primary, &issued.user, LATE, "revoked-user-left").await?;
 
         self.judge_audit(&issued).await?;
         trial.measure("wrongly_accepted", Some(f64::from(wrongly_accepted)), "logins");
@@ -183,7 +197,37 @@ impl Manager<'_> {
             trial.find(Finding::violation("expired-user-accepted", format!("a user whose lease has ended can still log in: {error}")));
             return Ok(1);
         }
+        let left = (SHORT + LATE).saturating_sub(issued_at.elapsed()).max(LOOK);
+        self.expect_gone(primary, &short.user, left, "expired-user-left").await?;
         Ok(0)
+    }
+
+    /// Waits until PostgreSQL has no role of this name any more. Where it stays beyond the limit, that is the finding.
+    async fn expect_gone(&self, primary: &Node, user: &str, limit: Duration, finding: &str) -> Result<(), ScenarioError> {
+        let gone = within("the end of a role", limit, Duration::from_millis(250), || async {
+            match self.has_role(primary, user).await {
+                Ok(false) => Ok(()),
+                Ok(true) => Err("it is still in pg_roles".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        // Asked once more: a server that does not answer says nothing of the role.
+        if gone.await.is_err() && self.has_role(primary, user).await? {
+            self.trial.find(Finding::violation(finding, format!("the lease of {user} is over, and PostgreSQL still has the role")));
+        } else {
+            self.trial.note("probe", format!("{user} is gone from pg_roles"));
+        }
+        Ok(())
+    }
+
+    async fn has_role(&self, primary: &Node, user: &str) -> Result<bool, ScenarioError> {
+        let question = assets::text("schema/postgres/openbao/has_role.sql")?;
+        let asked = async {
+            let mut connection = connect(&self.cluster.superuser_login(primary), STATEMENT_LIMIT).await?;
+            let answer = sqlx::query_scalar(question).bind(user).fetch_one(&mut connection);
+            Ok::<bool, AccessError>(timeout(STATEMENT_LIMIT, answer).await.map_err(|_elapsed| AccessError::Deadline(STATEMENT_LIMIT))??)
+        };
+        asked.await.map_err(|error| ScenarioError::client("ask PostgreSQL for a role", error))
     }
 
     /// Makes the account and introduces OpenBao to it. The password that the account had at first.
@@ -299,8 +343,10 @@ impl Manager<'_> {
         let failed = |error: String| ScenarioError::client("prepare PostgreSQL for OpenBao", error);
         let mut connection =
             connect(&self.cluster.superuser_login(primary), STATEMENT_LIMIT).await.map_err(|error| failed(error.to_string()))?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(script.to_owned())).execute(&mut connection).await.map_err(|error| failed(error.to_string()))?;
-        Ok(())
+        let script = sqlx::raw_sql(sqlx::AssertSqlSafe(script.to_owned()));
+        let done = timeout(STATEMENT_LIMIT, script.execute(&mut connection)).await;
+        let done = done.map_err(|_elapsed| failed(AccessError::Deadline(STATEMENT_LIMIT).to_string()))?;
+        done.map(drop).map_err(|error| failed(error.to_string()))
     }
 }
 
@@ -308,7 +354,30 @@ fn statements(asset: &str) -> Result<Vec<&'static str>, ScenarioError> {
     Ok(queries::statements(assets::text(asset)?))
 }
 
-async fn ask(session: &mut PgConnection, asset: &str) -> Result<(), sqlx::Error> {
+async fn ask(session: &mut PgConnection, asset: &str) -> Result<(), AccessError> {
     let script = assets::text(asset).map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(session).await.map(drop)
+    let answer = timeout(STATEMENT_LIMIT, sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(session)).await;
+    answer.map_err(|_elapsed| AccessError::Deadline(STATEMENT_LIMIT))?.map(drop).map_err(Into::into)
+}
+
+/// Whether a session's error says that the server ended it: by its word (`admin_shutdown`), or by closing the connection.
+fn says_ended(error: &AccessError) -> bool {
+    match error {
+        AccessError::Client(sqlx::Error::Io(_)) => true,
+        AccessError::Client(error) => is_one_of(error, &["57P01"]),
+        AccessError::Deadline(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_closed_connection_is_a_sessions_end() {
+        let closed = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(says_ended(&AccessError::Client(sqlx::Error::Io(closed))));
+        assert!(!says_ended(&AccessError::Client(sqlx::Error::Protocol("an unknown message".into()))));
+        assert!(!says_ended(&AccessError::Deadline(STATEMENT_LIMIT)));
+    }
 }

@@ -10,6 +10,7 @@ mod sealed;
 mod secret_search;
 mod storage;
 mod transit;
+mod used_databases;
 
 use crate::Scenario;
 

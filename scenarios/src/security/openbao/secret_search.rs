@@ -1,10 +1,16 @@
 //! Every secret of the run is searched for where none may be.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use dora_fixtures::assets;
 use dora_harness::{
-    security::{SecretSearch, known_secrets},
+    engine::DeclaredContainer,
+    patience::within,
+    security::{SecretSearch, generate_secret, known_secrets},
     topology::{Node, PodSpec},
 };
 use dora_reports::evidence::{Finding, NamedLimit, Register};
@@ -30,12 +36,14 @@ pub const SCENARIO: Scenario = Scenario {
     method: &[
         "the harness notes each secret when it is generated or issued",
         "each is searched for in what the engine tells of every container of the run: environment, command, labels",
-        "in the arguments of every process of every node, and in the environment of those that run as the database's user",
+        "in the arguments of every process of every node that runs, and in the environment of those that run as the database's user",
         "in configuration and history of every image of the run, and in the layers of each image that is younger than the oldest secret",
-        "in everything that every container wrote to its output, and in every file of the bundle that is written so far",
+        "in everything that every container, stopped and frozen ones included, wrote to its output, and in every file of the bundle so far",
+        "keys are searched for as bytes, in hexadecimal and in base 64",
     ],
     does_not_show: &[
-        "arguments of processes that had ended when the search came by",
+        "arguments of processes that had ended when the search came by, or are frozen (how many nodes were left out is in the register)",
+        "layers that the engine keeps compressed: where there are any, this scenario cannot be decided",
         "what is written into the bundle after this scenario",
         "configuration files inside the nodes, which hold what their owner needs and only the owner reads",
     ],
@@ -53,33 +61,34 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
-/// Lines of a log that are read; a container writes far less.
-const LOG_LINES: usize = 1_000_000;
 const LEAK: &str = "leak";
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     trial.promise_limits("no secret is found anywhere", vec![NamedLimit::at_most("secrets_found", 0.0, "places")]);
     // Without the key manager there would be neither token nor seal key to look for.
     openbao(trial).await?;
-    let leak = plant(trial).await?;
-    let outcome = search(trial).await;
-    if let Some(leak) = leak {
-        leak.destroy().await?;
-        trial.ground().engine().remove_image(&format!("dora/{LEAK}:{}", trial.ground().run())).await?;
-        let _ = std::fs::remove_file(leaked_file(trial));
+    let Some(sabotage) = trial.sabotage else { return search(trial).await };
+    let file = LeakedFile(trial.bundle().join("histories/leak.txt"));
+    let outcome = match plant(trial, sabotage, &file).await {
+        Ok(()) => search(trial).await,
+        Err(error) => Err(error),
+    };
+    outcome.and(clear(trial).await)
+}
+
+/// The file that a proof leaves in the bundle. However the proof ends, also at its deadline, the file goes with this.
+struct LeakedFile(PathBuf);
+
+impl Drop for LeakedFile {
+    fn drop(&mut self) {
+        // As a rule none was written. What is in it opens nothing.
+        let _ = std::fs::remove_file(&self.0);
     }
-    outcome
 }
 
-fn leaked_file(trial: &Trial) -> std::path::PathBuf {
-    trial.bundle().join("histories/leak.txt")
-}
-
-/// Starts a careless program, if this is a proof.
-async fn plant(trial: &Trial) -> Result<Option<Node>, ScenarioError> {
-    let Some(sabotage) = trial.sabotage else { return Ok(None) };
-    let secret = known_secrets().into_iter().find(|known| known.kind == "a generated password");
-    let secret = secret.ok_or_else(|| ScenarioError::Missing("this run has no generated password".into()))?.secret;
+/// Starts a careless program. What it leaks is a password made for it, which opens nothing.
+async fn plant(trial: &Trial, sabotage: &Sabotage, file: &LeakedFile) -> Result<(), ScenarioError> {
+    let secret = generate_secret();
     let kind = match sabotage.id {
         ENVIRONMENT => "environment",
         ARGUMENT => "argument",
@@ -108,7 +117,7 @@ async fn plant(trial: &Trial) -> Result<Option<Node>, ScenarioError> {
     };
     let node = trial.ground().start(spec).await?;
     // Its first file is gone as soon as it is at work.
-    dora_harness::patience::within("the careless program", LOOK_LIMIT, Duration::from_millis(200), || async {
+    within("the careless program", LOOK_LIMIT, Duration::from_millis(200), || async {
         let gone = node.exec(&["test", "!", "-e", "/dora/config/secret"], &[], LOOK_LIMIT).await.map_err(|error| error.to_string())?;
         if gone.code == 0 { Ok(()) } else { Err("it has not begun".to_owned()) }
     })
@@ -117,10 +126,22 @@ async fn plant(trial: &Trial) -> Result<Option<Node>, ScenarioError> {
         node.commit(&format!("dora/{LEAK}"), trial.ground().run().as_str()).await?;
     }
     if sabotage.id == BUNDLE {
-        let written = std::fs::write(leaked_file(trial), secret.reveal());
+        let written = std::fs::write(&file.0, secret.reveal());
         written.map_err(|error| ScenarioError::client("plant a file in the bundle", error))?;
     }
-    Ok(Some(node))
+    Ok(())
+}
+
+/// Removes the careless program, however far it came, and the image that was made of it.
+async fn clear(trial: &Trial) -> Result<(), ScenarioError> {
+    let ground = trial.ground();
+    let mut outcomes: Vec<Result<(), ScenarioError>> = Vec::new();
+    // Those of former proofs of the same run are gone, and stay so.
+    for node in ground.nodes().iter().filter(|node| node.name() == LEAK) {
+        outcomes.push(node.destroy().await.map_err(Into::into));
+    }
+    outcomes.push(ground.engine().remove_image(&format!("dora/{LEAK}:{}", ground.run())).await.map_err(Into::into));
+    outcomes.into_iter().collect()
 }
 
 /// What was looked at, and what was found there.
@@ -134,9 +155,10 @@ struct Search<'a> {
 
 async fn search(trial: &Trial) -> Result<(), ScenarioError> {
     let mut search = Search { trial, secrets: SecretSearch::new(known_secrets()), looked: BTreeMap::new(), found: 0 };
-    search.declarations().await?;
+    let containers = trial.ground().engine().declared_containers(trial.ground().run()).await?;
+    search.declarations(&containers).await?;
     search.processes().await?;
-    search.logs().await?;
+    search.logs(&containers).await;
     search.files(trial.bundle())?;
     search.report();
     Ok(())
@@ -158,9 +180,8 @@ impl Search<'_> {
         self.trial.find(Finding::violation(finding, format!("{kind} stands in {place}")));
     }
 
-    async fn declarations(&mut self) -> Result<(), ScenarioError> {
+    async fn declarations(&mut self, containers: &[DeclaredContainer]) -> Result<(), ScenarioError> {
         let (engine, run) = (self.trial.ground().engine().clone(), self.trial.ground().run().clone());
-        let containers = engine.declared_containers(&run).await?;
         let mut images: Vec<String> = containers.iter().map(|container| container.image.clone()).collect();
         images.extend(engine.images_of_run(&run).await?);
         images.sort_unstable();
@@ -184,8 +205,15 @@ impl Search<'_> {
                 continue;
             }
             self.looked.entry("images whose layers were read").or_default().0 += 1;
-            for at in engine.search_image(&reference, &self.secrets).await? {
+            let image = engine.search_image(&reference, &self.secrets).await?;
+            for at in image.found {
                 self.tell("secret-in-image-layer", &format!("a layer of {reference}"), at);
+            }
+            if let Some(first) = image.compressed.first() {
+                let count = image.compressed.len();
+                let message =
+                    format!("{count} layers of {reference} are compressed, so that nothing can be found in them; the first is {first}");
+                self.trial.find(Finding::unconfirmed("layers-compressed", message));
             }
         }
         Ok(())
@@ -193,7 +221,7 @@ impl Search<'_> {
 
     async fn processes(&mut self) -> Result<(), ScenarioError> {
         let script = assets::bytes("config/security/process-words.sh")?;
-        for node in self.live().await? {
+        for node in self.live().await {
             let name = node.name().to_owned();
             // As the database's user: root without further capabilities may not read the environment of others.
             let words = node.exec(&["sh", "-s"], script, LOOK_LIMIT).await?;
@@ -219,24 +247,38 @@ impl Search<'_> {
         Ok(())
     }
 
-    async fn logs(&mut self) -> Result<(), ScenarioError> {
-        for node in self.live().await? {
-            let text = node.logs(LOG_LINES).await?.join("\n");
-            self.look("container logs", "secret-in-log", &format!("the log of {}", node.name()), text.as_bytes());
-        }
-        Ok(())
-    }
-
-    /// Nodes with something in them that runs.
-    async fn live(&self) -> Result<Vec<Node>, ScenarioError> {
-        let mut live = Vec::new();
-        for node in self.trial.ground().nodes() {
-            // One that was destroyed is not there to be asked.
-            if node.has_database() && node.state().await.is_ok_and(|state| state.running && !state.paused) {
-                live.push(node);
+    /// The engine keeps a log as long as its container, whether that runs or not.
+    async fn logs(&mut self, containers: &[DeclaredContainer]) {
+        let engine = self.trial.ground().engine().clone();
+        for container in containers {
+            match engine.declared_log(container).await {
+                Ok(Some(log)) => self.look("container logs", "secret-in-log", &format!("the log of {}", container.name), &log),
+                // It was removed since it was listed.
+                Ok(None) => {}
+                Err(error) => {
+                    let message = format!("the log of {} could not be read: {error}", container.name);
+                    self.trial.find(Finding::unconfirmed("log-unread", message));
+                }
             }
         }
-        Ok(live)
+    }
+
+    /// Nodes with something in them that runs. Those that are stopped or frozen are counted: the register says how many were left out.
+    async fn live(&mut self) -> Vec<Node> {
+        let mut live = Vec::new();
+        for node in self.trial.ground().nodes().into_iter().filter(Node::has_database) {
+            match node.state().await {
+                Ok(state) if state.running && !state.paused => live.push(node),
+                Ok(_) => self.looked.entry("stopped or frozen nodes, their processes left out").or_default().0 += 1,
+                // One that was destroyed is not there to be asked.
+                Err(error) if error.is_gone() => {}
+                Err(error) => {
+                    let message = format!("the processes of {} could not be looked at: {error}", node.name());
+                    self.trial.find(Finding::unconfirmed("processes-not-seen", message));
+                }
+            }
+        }
+        live
     }
 
     fn files(&mut self, folder: &Path) -> Result<(), ScenarioError> {

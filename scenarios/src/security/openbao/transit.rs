@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dora_harness::{
+    database::postgres::PostgresCluster,
     security::Secret,
     service::openbao::{KV_MOUNT, Openbao, OpenbaoError},
 };
@@ -28,12 +29,16 @@ pub const SCENARIO: Scenario = Scenario {
     goal: "The passphrase of the backup repository is kept wrapped only; after the wrapping key is changed the new form opens and the old one does not.",
     method: &[
         "the passphrase is encrypted by a transit key (AES-256-GCM) and only the wrapped form is stored",
-        "the stored form is unwrapped: it must be the passphrase that the running cluster's archiving uses",
+        "the stored form is unwrapped: it must be the passphrase in each server's pgBackRest configuration, read from that server",
         "the transit key is rotated, the stored form rewrapped without the passphrase leaving the server, and the old version retired",
         "the new form must open; the form from before the rotation, and one whose text was altered, must be refused for that reason",
         "the transit key itself must not be handed out, to root either",
     ],
-    does_not_show: &["a restore with the unwrapped passphrase", "how fast many keys are rewrapped"],
+    does_not_show: &[
+        "servers that get the passphrase from OpenBao: the harness writes it into their configuration, and wraps the same one here",
+        "a restore with the unwrapped passphrase",
+        "how fast many keys are rewrapped",
+    ],
     needs_high_availability: false,
     deadline: Duration::from_secs(60),
     sabotages: &[
@@ -48,17 +53,20 @@ pub const SCENARIO: Scenario = Scenario {
 const MOUNT: &str = "transit";
 const KEY: &str = "backup";
 const STORED: &str = "backup/postgres";
+/// What a server's archiving reads anew for every segment.
+const ARCHIVING: &str = "/dora/config/pgbackrest.conf";
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let bao = openbao(trial).await?;
-    let passphrase = postgres(trial).await?.credentials().backup.clone();
+    let cluster = postgres(trial).await?;
     remove(&bao).await?;
-    let outcome = show(trial, &bao, &passphrase).await;
+    let outcome = show(trial, &bao, &cluster).await;
     let removed = remove(&bao).await;
     outcome.and(removed)
 }
 
-async fn show(trial: &Trial, bao: &Openbao, passphrase: &Secret) -> Result<(), ScenarioError> {
+async fn show(trial: &Trial, bao: &Openbao, cluster: &PostgresCluster) -> Result<(), ScenarioError> {
+    let passphrase = &cluster.credentials().backup;
     bao.write(&format!("sys/mounts/{MOUNT}"), &json!({ "type": "transit" })).await?;
     let exportable = trial.is_sabotaged_by(EXPORTABLE);
     bao.write(&format!("{MOUNT}/keys/{KEY}"), &json!({ "type": "aes256-gcm96", "exportable": exportable })).await?;
@@ -69,10 +77,7 @@ async fn show(trial: &Trial, bao: &Openbao, passphrase: &Secret) -> Result<(), S
     store(bao, &first).await?;
     trial.note("phase", "the passphrase is stored wrapped");
     let unwrapped = unwrap(bao, &stored(bao).await?).await?;
-    let expected = STANDARD.encode(passphrase.reveal());
-    if unwrapped.as_ref().ok() != Some(&expected) {
-        trial.find(Finding::violation("wrong-key-unwrapped", "what was unwrapped is not the passphrase that the cluster uses"));
-    }
+    compare(trial, cluster, unwrapped.as_deref()).await?;
 
     bao.write(&format!("{MOUNT}/keys/{KEY}/rotate"), &json!({})).await?;
     if !trial.is_sabotaged_by(NO_REWRAP) {
@@ -119,6 +124,33 @@ async fn show(trial: &Trial, bao: &Openbao, passphrase: &Secret) -> Result<(), S
         .collect(),
     });
     Ok(())
+}
+
+/// Compares what was unwrapped (base 64, or the reason of a refusal) with what every server archives with.
+async fn compare(trial: &Trial, cluster: &PostgresCluster, unwrapped: Result<&str, &String>) -> Result<(), ScenarioError> {
+    for server in cluster.servers() {
+        let name = server.name();
+        let files = server.get_files(ARCHIVING).await?;
+        let text = files.first().map(|(_, content)| String::from_utf8_lossy(content).into_owned()).unwrap_or_default();
+        // Neither of the two is ever printed.
+        let message = match (passphrase_in(&text), unwrapped) {
+            (None, _) => format!("{name}'s {ARCHIVING} names no passphrase"),
+            (Some(_), Err(refused)) => format!("what {name} archives with could not be unwrapped: {refused}"),
+            (Some(used), Ok(unwrapped)) if STANDARD.encode(used.reveal()) != unwrapped => {
+                format!("what was unwrapped is not the passphrase that {name} archives with")
+            }
+            _ => continue,
+        };
+        trial.find(Finding::violation("wrong-key-unwrapped", message));
+    }
+    Ok(())
+}
+
+/// The repository's passphrase in pgBackRest's configuration.
+fn passphrase_in(configuration: &str) -> Option<Secret> {
+    let mut options = configuration.lines().filter_map(|line| line.split_once('='));
+    let (_, value) = options.find(|(option, _)| option.trim() == "repo1-cipher-pass")?;
+    Some(Secret::from(value.trim().to_owned())).filter(|passphrase| !passphrase.reveal().is_empty())
 }
 
 async fn store(bao: &Openbao, wrapped: &str) -> Result<(), ScenarioError> {
@@ -178,6 +210,13 @@ async fn remove(bao: &Openbao) -> Result<(), ScenarioError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_passphrase_is_read_from_the_configuration() {
+        let read = |text| passphrase_in(text).map(|secret| secret.reveal().to_owned());
+        assert_eq!(read("[global]\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=a=b\nrepo1-bundle=y\n"), Some("a=b".to_owned()));
+        assert_eq!(read("[global]\n# repo1-cipher-pass=x\nrepo1-cipher-pass=\n"), None);
+    }
 
     #[test]
     fn an_altered_text_differs() {

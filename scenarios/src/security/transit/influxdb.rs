@@ -12,7 +12,11 @@ use dora_harness::{
     topology::{Member, Node},
 };
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners, target::AUTHORITY, trust_both};
+use super::{
+    ExtraPort, TransitTarget, Which, links, listeners,
+    target::{AUTHORITY, restore},
+    trust_both,
+};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-node";
@@ -116,6 +120,14 @@ const SIDECAR_SETTINGS: &str = "/dora/config/stunnel.conf";
 const SETTINGS: &str = "/dora/config/influxdb.toml";
 const DATABASE: &str = "canary";
 
+/// A text of a file.
+struct Change {
+    intended: String,
+    defect: String,
+    /// Whether the defect is put in the intended text's place, or the other way round.
+    plants: bool,
+}
+
 struct Target {
     cluster: Option<Arc<Influx>>,
     single: Option<Arc<Influx>>,
@@ -137,9 +149,13 @@ impl Target {
         Ok((influx, influx.nodes()))
     }
 
-    /// Replaces a text in a node's file and restarts the node.
-    async fn change(&self, influx: &Influx, node: &Node, file: &str, from: &str, to: &str) -> Result<(), ScenarioError> {
-        node.edit_file(file, from, to).await?;
+    /// Puts the defect into a node's file, or takes it out, and restarts the node.
+    async fn change(&self, influx: &Influx, node: &Node, file: &str, change: &Change) -> Result<(), ScenarioError> {
+        if change.plants {
+            node.edit_file(file, &change.intended, &change.defect).await?;
+        } else {
+            restore(node, file, &change.defect, &change.intended).await?;
+        }
         self.restart(influx, node).await
     }
 
@@ -215,7 +231,6 @@ impl Target {
     }
 
     async fn plant(&self, trial: &Trial, id: &str, planted: bool) -> Result<(), ScenarioError> {
-        let pick = |intended: String, defect: String| if planted { (intended, defect) } else { (defect, intended) };
         match id {
             EXTRA_PORT => {
                 let form = if self.single.is_some() { Form::Single } else { Form::Cluster };
@@ -224,8 +239,8 @@ impl Target {
             }
             EXPOSED => {
                 let (influx, nodes) = self.nodes_of(Form::Single)?;
-                let (from, to) = pick("bind-address = \"127.0.0.1:8088\"".into(), "bind-address = \"0.0.0.0:8088\"".into());
-                self.change(influx, &nodes[0], SETTINGS, &from, &to).await
+                let (intended, defect) = ("bind-address = \"127.0.0.1:8088\"".into(), "bind-address = \"0.0.0.0:8088\"".into());
+                self.change(influx, &nodes[0], SETTINGS, &Change { intended, defect, plants: planted }).await
             }
             FOREIGN_AUTHORITY => {
                 let (influx, nodes) = self.nodes_of(Form::Cluster)?;
@@ -236,8 +251,7 @@ impl Target {
             other => {
                 let (influx, _) = self.nodes_of(Form::Cluster)?;
                 for (node, intended, defect) in self.sidecar_changes(other)? {
-                    let (from, to) = pick(intended, defect);
-                    self.change(influx, &node, SIDECAR_SETTINGS, &from, &to).await?;
+                    self.change(influx, &node, SIDECAR_SETTINGS, &Change { intended, defect, plants: planted }).await?;
                 }
                 Ok(())
             }

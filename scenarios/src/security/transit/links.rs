@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     TransitTarget,
+    target::{plant, remove},
     traffic::{COLUMNS, NodeTraffic, rows, undeclared},
 };
 use crate::{ScenarioError, Trial};
@@ -37,15 +38,9 @@ pub async fn links(trial: &Trial, target: &dyn TransitTarget) -> Result<(), Scen
         "no packet between nodes holds what was written; every link is made of TLS records; there is no link beside the model",
         vec![NamedLimit::at_most("plaintext_links", 0.0, "links"), NamedLimit::at_most("packets_with_canary", 0.0, "flows")],
     );
-    if let Some(sabotage) = trial.sabotage {
-        trial.note("sabotage", sabotage.what);
-        target.sabotage(trial, sabotage.id).await?;
-    }
+    plant(trial, target).await?;
     let outcome = watch(trial, target).await;
-    if let Some(sabotage) = trial.sabotage {
-        target.undo_sabotage(trial, sabotage.id).await?;
-    }
-    outcome
+    outcome.and(remove(trial, target).await)
 }
 
 async fn watch(trial: &Trial, target: &dyn TransitTarget) -> Result<(), ScenarioError> {

@@ -14,7 +14,11 @@ use dora_harness::{
 };
 use mongodb::bson::{Document, doc};
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners, target::AUTHORITY, trust_both};
+use super::{
+    ExtraPort, TransitTarget, Which, links, listeners,
+    target::{AUTHORITY, restore},
+    trust_both,
+};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial, security::mongodb::client_error};
 
 const EXTRA_PORT: &str = "extra-port-on-one-member";
@@ -180,7 +184,7 @@ impl TransitTarget for Target {
             }
             other => {
                 let (intended, planted) = change(other);
-                self.last()?.edit_file(SETTINGS, planted, intended).await?;
+                restore(self.last()?, SETTINGS, planted, intended).await?;
                 self.restart().await
             }
         }

@@ -15,7 +15,7 @@ use dora_harness::{
 };
 use serde_json::{Map, Value};
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners};
+use super::{ExtraPort, TransitTarget, Which, links, listeners, target::restore};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-server";
@@ -134,8 +134,7 @@ impl Target {
         Ok(())
     }
 
-    async fn change(&self, node: &Node, from: &str, to: &str) -> Result<(), ScenarioError> {
-        node.edit_file(CONFIGURATION, from, to).await?;
+    async fn restart(&self, node: &Node) -> Result<(), ScenarioError> {
         node.stop(STOP_GRACE).await?;
         node.start().await?;
         self.healthy().await
@@ -185,8 +184,12 @@ impl Target {
             }
             _ => (self.community()?.node().clone(), "server.bolt.tls_level=REQUIRED", "server.bolt.tls_level=OPTIONAL"),
         };
-        let (from, to) = if planted { (intended, defect) } else { (defect, intended) };
-        self.change(&node, from, to).await
+        if planted {
+            node.edit_file(CONFIGURATION, intended, defect).await?;
+        } else {
+            restore(&node, CONFIGURATION, defect, intended).await?;
+        }
+        self.restart(&node).await
     }
 }
 

@@ -17,7 +17,11 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::timeout;
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners, target::AUTHORITY, trust_both};
+use super::{
+    ExtraPort, TransitTarget, Which, links, listeners,
+    target::{AUTHORITY, restore},
+    trust_both,
+};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-server";
@@ -161,8 +165,11 @@ impl Target {
     /// Lets connections without TLS in on the primary, or refuses them again.
     async fn allow_plaintext(&self, allow: bool) -> Result<(), ScenarioError> {
         for server in self.cluster.servers() {
-            let (from, to) = if allow { (NO_PLAINTEXT, SOME_PLAINTEXT) } else { (SOME_PLAINTEXT, NO_PLAINTEXT) };
-            server.edit_file(ACCESS_RULES, from, to).await?;
+            if allow {
+                server.edit_file(ACCESS_RULES, NO_PLAINTEXT, SOME_PLAINTEXT).await?;
+            } else {
+                restore(server, ACCESS_RULES, SOME_PLAINTEXT, NO_PLAINTEXT).await?;
+            }
             Self::run_script(&self.cluster.superuser_login(server), assets::text("schema/postgres/sabotage/reload.sql")?).await?;
         }
         Ok(())
@@ -172,8 +179,7 @@ impl Target {
         let primary = self.cluster.primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
         let standby = self.cluster.servers().iter().find(|server| server.name() != primary.name());
         let standby = standby.ok_or_else(|| ScenarioError::Missing("the primary has no standby".into()))?;
-        let password = self.cluster.credentials().replicator.reveal();
-        let variables = json!({"name": standby.name(), "primary": primary.address(), "replicator_password": password});
+        let variables = json!({"name": standby.name(), "primary": primary.address()});
         let script = if plain {
             assets::render("schema/postgres/sabotage/replicate_in_plaintext.sql.j2", variables)?
         } else {
@@ -252,19 +258,24 @@ impl TransitTarget for Target {
     async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError> {
         match id {
             EXTRA_PORT => ExtraPort::new(self.cluster.servers()[0].clone(), NOBODYS_PORT).close().await,
-            NO_CERTIFICATE => self.change(self.last_etcd()?, ETCD_SETTINGS, ETCD_DOES_NOT_ASK, ETCD_ASKS).await,
+            NO_CERTIFICATE => {
+                restore(self.last_etcd()?, ETCD_SETTINGS, ETCD_DOES_NOT_ASK, ETCD_ASKS).await?;
+                self.restart(self.last_etcd()?).await
+            }
             FOREIGN_AUTHORITY => {
                 trust_both(trial, self.last_etcd()?, AUTHORITY, false).await?;
                 self.restart(self.last_etcd()?).await
             }
             PLAIN_REPLICATION => {
-                self.replicate_in_plaintext(false).await?;
+                let replicates = self.replicate_in_plaintext(false).await;
                 self.allow_plaintext(false).await?;
+                replicates?;
                 self.healthy().await
             }
             other => {
                 let (file, intended, planted) = pooler_change(other);
-                self.change(self.cluster.pooler(), file, planted, intended).await?;
+                restore(self.cluster.pooler(), file, planted, intended).await?;
+                self.restart(self.cluster.pooler()).await?;
                 if other == PLAIN_POOL {
                     self.allow_plaintext(false).await?;
                 }

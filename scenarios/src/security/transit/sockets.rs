@@ -12,7 +12,7 @@ use dora_reports::evidence::Finding;
 pub(super) struct Difference {
     /// The findings.
     pub findings: Vec<Finding>,
-    /// Ports that other nodes can reach and that the model does not have there.
+    /// TCP ports that other nodes can reach and that the model does not have there.
     pub undeclared: Vec<u16>,
 }
 
@@ -35,6 +35,11 @@ pub(super) fn compare(wiring: &Wiring, node: &Node, sockets: &ListeningSockets) 
     }
     for port in found.1.iter().filter(|port| !network.contains(port) && !loopback.contains(port)) {
         findings.push(Finding::violation("undeclared-listener", format!("{name}: 127.x:{port} listens and is not in the model")));
+    }
+    // The model has no datagram sockets.
+    for (address, port) in &sockets.udp {
+        findings
+            .push(Finding::violation("undeclared-listener", format!("{name}: UDP {address} port {port} listens and is not in the model")));
     }
     for port in network.difference(&found.0) {
         findings.push(Finding::violation("missing-listener", format!("{name}:{port} is in the model and nobody listens there")));

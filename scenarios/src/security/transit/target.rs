@@ -24,8 +24,53 @@ pub trait TransitTarget: Send + Sync {
     /// Plants a defect.
     async fn sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError>;
 
-    /// Removes the defect and returns when every node has its role.
+    /// Removes the defect, also one that was planted by half, and returns when every node has its role.
     async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError>;
+}
+
+/// Plants the trial's defect, where it has one. One that is planted by half does not stay, and the first error is the one to tell.
+///
+/// # Errors
+/// [`ScenarioError`] when it cannot be planted.
+pub(super) async fn plant(trial: &Trial, target: &dyn TransitTarget) -> Result<(), ScenarioError> {
+    let Some(sabotage) = trial.sabotage else { return Ok(()) };
+    trial.note("sabotage", sabotage.what);
+    if let Err(error) = target.sabotage(trial, sabotage.id).await {
+        if let Err(further) = target.undo_sabotage(trial, sabotage.id).await {
+            trial.note("sabotage", format!("what was planted of it may be left: {further}"));
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Removes the trial's defect, where it has one.
+///
+/// # Errors
+/// [`ScenarioError`] when it cannot be removed.
+pub(super) async fn remove(trial: &Trial, target: &dyn TransitTarget) -> Result<(), ScenarioError> {
+    match trial.sabotage {
+        Some(sabotage) => target.undo_sabotage(trial, sabotage.id).await,
+        None => Ok(()),
+    }
+}
+
+/// Puts the intended text back into one of a node's files. A file without the planted one is left as it is: a defect that was planted by half
+/// did not come so far.
+///
+/// # Errors
+/// [`ScenarioError`] when the file cannot be read or written.
+pub(super) async fn restore(node: &Node, file: &str, planted: &str, intended: &str) -> Result<(), ScenarioError> {
+    let files = node.get_files(file).await?;
+    if files.iter().any(|(_, content)| is_planted(&String::from_utf8_lossy(content), planted, intended)) {
+        node.edit_file(file, planted, intended).await?;
+    }
+    Ok(())
+}
+
+/// A defect that only leaves something out is a part of what is intended.
+fn is_planted(text: &str, planted: &str, intended: &str) -> bool {
+    text.contains(planted) && !(intended.contains(planted) && text.contains(intended))
 }
 
 /// Opening a port inside a node.
@@ -93,4 +138,19 @@ pub async fn trust_both(trial: &Trial, node: &Node, file: &str, both: bool) -> R
     let (folder, name) = file.rsplit_once('/').unwrap_or(("/", file));
     node.put_files(folder, &[(name, text.as_bytes(), 0o644)]).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planted_text_is_told_from_the_intended_one_that_holds_it() {
+        assert!(is_planted("mode: preferTLS\n", "mode: preferTLS", "mode: requireTLS"));
+        assert!(!is_planted("mode: requireTLS\n", "mode: preferTLS", "mode: requireTLS"));
+        assert!(is_planted("off: 1,2\n", "off: 1,2", "off: 1,2,3"));
+        assert!(!is_planted("off: 1,2,3\n", "off: 1,2", "off: 1,2,3"), "the planted text is a part of the intended one");
+        assert!(is_planted("[past]\n[client]\n", "[past]\n[client]\n", "[client]\n"));
+        assert!(!is_planted("[client]\n", "[past]\n[client]\n", "[client]\n"));
+    }
 }

@@ -13,16 +13,22 @@ use dora_harness::{
     },
     patience::within,
 };
+use futures_util::future::join_all;
 use rand::RngExt as _;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
 use crate::{
     ScenarioError,
     security::{Listener, TlsTarget},
 };
 
-/// Between two logins of a client.
-const EVERY: Duration = Duration::from_millis(150);
+/// How many logins of a client are under way at once: one that hangs must not keep it from trying another.
+const AT_ONCE: u32 = 2;
+/// Between two logins that follow each other.
+const EVERY: Duration = Duration::from_millis(300);
 /// A login that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(8);
 /// The program on the seat is ready by then.
@@ -86,20 +92,59 @@ impl ZoneClient<'_> {
         SocketAddr::from((self.seat.address(), self.forwarding.port))
     }
 
-    /// Logs in and asks again and again, until told to stop.
+    /// Logs in and asks again and again, until told to stop. The answers are in the order in which they were asked for.
     pub async fn keep_asking(&self, target: &dyn TlsTarget, authority: &str, until: Instant) -> Result<Vec<Asked>, ScenarioError> {
         // The client connects to 127.0.0.1, which every certificate names; from there on nobody looks into its connection.
         let link = SlowLink::open(self.way(), Duration::ZERO).await?;
+        let way = link.address();
+        let in_turn = (0..AT_ONCE).map(|number| async move {
+            sleep(EVERY * number / AT_ONCE).await;
+            self.ask_in_turn(target, way, authority, until).await
+        });
+        let mut all: Vec<Asked> = join_all(in_turn).await.into_iter().flatten().collect();
+        all.sort_by_key(|asked| asked.began);
+        Ok(all)
+    }
+
+    /// One login after the other.
+    async fn ask_in_turn(&self, target: &dyn TlsTarget, way: SocketAddr, authority: &str, until: Instant) -> Vec<Asked> {
         let mut all = Vec::new();
         while Instant::now() < until {
             let began = Instant::now();
-            let error = match timeout(LIMIT, target.connect(&self.listener, link.address(), authority)).await {
+            let error = match timeout(LIMIT, target.connect(&self.listener, way, authority)).await {
                 Ok(outcome) => outcome.err(),
                 Err(_elapsed) => Some(format!("no answer within {} s", LIMIT.as_secs())),
             };
             all.push(Asked { began, ended: Instant::now(), error });
-            tokio::time::sleep(EVERY).await;
+            sleep(EVERY).await;
         }
-        Ok(all)
+        all
+    }
+}
+
+/// The longest stretch of a time in which no login was served to its end.
+pub(super) fn longest_unserved(asked: &[Asked], from: Instant, to: Instant) -> (Instant, Instant) {
+    let served = asked.iter().filter(|asked| asked.error.is_none()).map(|asked| asked.ended);
+    let mut marks: Vec<Instant> = served.filter(|ended| (from..to).contains(ended)).chain([from, to]).collect();
+    marks.sort_unstable();
+    let stretches = marks.windows(2).map(|pair| (pair[0], pair[1]));
+    stretches.max_by_key(|(from, to)| *to - *from).unwrap_or((from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_login_is_no_interruption_while_others_are_served() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let asked =
+            |began: u64, ended: u64, error: Option<&str>| Asked { began: at(began), ended: at(ended), error: error.map(Into::into) };
+        let slow = asked(900, 8900, Some("no answer within 8 s"));
+        let beside: Vec<Asked> = (1..9).map(|second| asked(second * 1000, second * 1000 + 50, None)).chain([slow.clone()]).collect();
+        let (from, to) = longest_unserved(&beside, at(1000), at(9000));
+        assert_eq!(to - from, Duration::from_secs(1));
+        assert_eq!(longest_unserved(&[asked(500, 999, None), slow], at(1000), at(9000)), (at(1000), at(9000)));
     }
 }

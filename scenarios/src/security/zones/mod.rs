@@ -7,5 +7,6 @@ mod judge;
 mod look;
 mod scenarios;
 mod sever;
+mod tries;
 
 pub use scenarios::SCENARIOS;

@@ -18,8 +18,9 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::time::sleep;
 
 use super::{
-    client::{Asked, ZoneClient, clients},
+    client::{Asked, ZoneClient, clients, longest_unserved},
     defect::{Defect, OTHERS_SEVERED},
+    tries::{Gap, TRIES_MIN, gaps, tries},
 };
 use crate::{ScenarioError, Trial, security::TlsTarget};
 
@@ -27,7 +28,7 @@ use crate::{ScenarioError, Trial, security::TlsTarget};
 pub(super) const SEVERED: &str = "application";
 /// From the order to the last sign of life, and from the second order until every port is reached again.
 pub(super) const LIMIT_S: f64 = 10.0;
-/// Longest time in which another zone makes no new connection to a port: well below the time for which the zone is cut off.
+/// Longest time in which another zone makes no new connection to a port, and no login: well below the time for which the zone is cut off.
 pub(super) const OTHERS_GAP_MS: f64 = 5000.0;
 
 /// Before the order: all must have been reached.
@@ -75,7 +76,8 @@ struct ZoneSamples {
     samples: BTreeMap<SocketAddr, Vec<Sample>>,
 }
 
-type Watching = (Moments, Vec<(String, Vec<Sample>)>, Vec<Vec<Asked>>);
+/// The moments, what each watcher saw, and what each client was answered.
+type Watching = (Moments, Vec<Vec<Sample>>, Vec<Vec<Asked>>);
 
 /// Watches from all zones and asks as all clients while the zone is cut off and let back in.
 async fn watch(
@@ -93,11 +95,10 @@ async fn watch(
     let until = Instant::now() + WATCHED_FOR;
     let authority = trial.ground().authority().certificate();
     let watching = try_join_all(watched.iter().map(|(zone, ports)| async move {
-        let samples = match zones.seats().iter().find(|seat| seat.zone() == zone) {
+        Ok::<_, ScenarioError>(match zones.seats().iter().find(|seat| seat.zone() == zone) {
             Some(seat) => seat.watch(ports, WATCHED_FOR).await?,
             None => Vec::new(),
-        };
-        Ok::<_, ScenarioError>((zone.clone(), samples))
+        })
     }));
     let asking = try_join_all(clients.iter().map(|client| client.keep_asking(target, authority, until)));
     tokio::try_join!(order(trial, enforcement, defect), watching, asking)
@@ -122,7 +123,7 @@ pub(super) async fn sever_and_restore(
             return Err(ScenarioError::client("watch the zones", "the way through a seat was closed too early"));
         }
     };
-    let seen: Vec<ZoneSamples> = seen.into_iter().map(|(zone, samples)| by_port(zone, samples)).collect();
+    let seen: Vec<ZoneSamples> = watched.iter().zip(seen).map(|((zone, ports), samples)| by_port(zone, ports, samples)).collect();
     let mut names: BTreeMap<SocketAddr, String> = BTreeMap::new();
     for enforced in enforcement.nodes() {
         let ports = trial.policy().service_of(&enforced.node).into_iter().flat_map(|service| service.ports.values());
@@ -135,8 +136,13 @@ pub(super) async fn sever_and_restore(
     }
     judge_severed(trial, &seen, &names, &moments);
     judge_others(trial, &seen, &names, &moments);
+    let mut longest_ms: Option<f64> = None;
     for (client, asked) in clients.iter().zip(&asked) {
-        judge_client(trial, client, asked, &moments);
+        let unserved_ms = judge_client(trial, client, asked, &moments);
+        longest_ms = longest_ms.into_iter().chain(unserved_ms).reduce(f64::max);
+    }
+    if longest_ms.is_some() {
+        trial.measure("longest_gap_of_other_clients", longest_ms, "ms");
     }
     Ok(())
 }
@@ -190,12 +196,17 @@ async fn watched(
     Ok(all.filter(|(_, ports)| !ports.is_empty()).collect())
 }
 
-fn by_port(zone: String, samples: Vec<Sample>) -> ZoneSamples {
-    let mut ports: BTreeMap<SocketAddr, Vec<Sample>> = BTreeMap::new();
+/// A port that was to be watched and never was has its entry, too: an empty one.
+fn by_port(zone: &str, watched: &[Watched], samples: Vec<Sample>) -> ZoneSamples {
+    let mut ports: BTreeMap<SocketAddr, Vec<Sample>> = watched.iter().map(|watched| (watched.address, Vec::new())).collect();
     for sample in samples {
         ports.entry(sample.address).or_default().push(sample);
     }
-    ZoneSamples { zone, samples: ports }
+    ZoneSamples { zone: zone.to_owned(), samples: ports }
+}
+
+fn name_of(address: &SocketAddr, names: &BTreeMap<SocketAddr, String>) -> String {
+    names.get(address).map_or_else(|| address.to_string(), Clone::clone)
 }
 
 fn seconds(later_us: u64, earlier_us: u64) -> f64 {
@@ -208,8 +219,9 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
         return;
     };
     let (mut dead, mut back) = (Some(0.0_f64), Some(0.0_f64));
+    let last_part = moments.restore_ordered.us - DEAD_US..moments.restore_ordered.us;
     for (address, samples) in &zone.samples {
-        let name = names.get(address).map_or_else(|| address.to_string(), Clone::clone);
+        let name = name_of(address, names);
         let reached = |kind: SampleKind, from: u64, to: u64| {
             samples.iter().filter(move |sample| sample.kind == kind && sample.reached && (from..to).contains(&sample.at_us))
         };
@@ -220,7 +232,7 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
             }
             let last = reached(kind, moments.sever_ordered.us, moments.restore_ordered.us).map(|sample| sample.at_us).max();
             let lived = last.map_or(0.0, |last| seconds(last, moments.sever_ordered.us));
-            if reached(kind, moments.restore_ordered.us - DEAD_US, moments.restore_ordered.us).next().is_none() {
+            if reached(kind, last_part.start, last_part.end).next().is_none() {
                 dead = dead.map(|longest| longest.max(lived));
                 continue;
             }
@@ -231,13 +243,28 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
             };
             trial.find(Finding::violation(id, format!("{name}: {what} {lived:.1} s after zone {SEVERED} was cut off")));
         }
+        // The same program watches both kinds, so its tries say that it looked at the open connection, too.
+        let tried = tries(samples, &last_part).count();
+        if tried < TRIES_MIN {
+            dead = None;
+            let message = format!(
+                "{name} was tried {tried} times in the last second in which zone {SEVERED} was cut off, so its silence proves nothing"
+            );
+            trial.find(Finding::unconfirmed("not-watched", message));
+        }
         let first = reached(SampleKind::New, moments.restore_ordered.us, u64::MAX).map(|sample| sample.at_us).min();
         if let Some(first) = first {
             back = back.map(|longest| longest.max(seconds(first, moments.restore_ordered.us)));
-        } else {
-            back = None;
-            trial.find(Finding::violation("zone-not-restored", format!("{name} is not reached after zone {SEVERED} was let back in")));
+            continue;
         }
+        back = None;
+        let message = format!("{name} is not reached after zone {SEVERED} was let back in");
+        let tried = samples.iter().filter(|sample| sample.kind == SampleKind::New && sample.began_us >= moments.restored.us).count();
+        trial.find(if tried < TRIES_MIN {
+            Finding::unconfirmed("not-watched", format!("{message}, but was tried {tried} times only"))
+        } else {
+            Finding::violation("zone-not-restored", message)
+        });
     }
     trial.measure("severed_within", dead, "s");
     trial.measure("restored_within", back, "s");
@@ -247,37 +274,42 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
 
 /// The longest time without a new connection, over the time in which the zone is cut off and let back in.
 fn judge_others(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAddr, String>, moments: &Moments) {
-    let (from, to) = (moments.sever_ordered.us, moments.restored.us);
-    let mut longest = 0.0_f64;
+    let during = moments.sever_ordered.us..moments.restored.us;
+    let mut longest = Some(0.0_f64);
     for zone in seen.iter().filter(|zone| zone.zone != SEVERED) {
         for (address, samples) in &zone.samples {
-            let inside = samples.iter().filter(|sample| sample.kind == SampleKind::New && sample.reached).map(|sample| sample.at_us);
-            let mut marks: Vec<u64> = inside.filter(|at| (from..to).contains(at)).collect();
-            marks.extend([from, to]);
-            marks.sort_unstable();
-            let gap_ms = marks.windows(2).map(|pair| seconds(pair[1], pair[0]) * 1e3).fold(0.0, f64::max);
-            longest = longest.max(gap_ms);
+            let message = |ms: f64| {
+                let name = name_of(address, names);
+                format!("{name}: no new connection from zone {} for {ms:.0} ms while zone {SEVERED} was cut off", zone.zone)
+            };
+            let is_unwatched = |gap: &Gap| gap.ms() > OTHERS_GAP_MS && gap.watched_ms() <= OTHERS_GAP_MS;
+            let (unwatched, watched): (Vec<Gap>, Vec<Gap>) = gaps(samples, &during).into_iter().partition(is_unwatched);
+            let gap_ms = watched.into_iter().map(Gap::ms).fold(0.0, f64::max);
+            longest = longest.map(|longest| longest.max(gap_ms));
             if gap_ms > OTHERS_GAP_MS {
-                let name = names.get(address).map_or_else(|| address.to_string(), Clone::clone);
-                let message =
-                    format!("{name}: no new connection from zone {} for {gap_ms:.0} ms while zone {SEVERED} was cut off", zone.zone);
-                trial.find(Finding::violation("other-zone-interrupted", message));
+                trial.find(Finding::violation("other-zone-interrupted", message(gap_ms)));
+            }
+            if let Some(gap) = unwatched.first() {
+                longest = None;
+                let message = format!("{}, but for {:.0} ms of it nothing was tried", message(gap.ms()), gap.ms() - gap.watched_ms());
+                trial.find(Finding::unconfirmed("not-watched", message));
             }
         }
     }
-    trial.measure("longest_gap_of_others", Some(longest), "ms");
+    trial.measure("longest_gap_of_others", longest, "ms");
 }
 
-fn judge_client(trial: &Trial, client: &ZoneClient<'_>, asked: &[Asked], moments: &Moments) {
+/// Returns how long at most a client of another zone was not served, in milliseconds.
+fn judge_client(trial: &Trial, client: &ZoneClient<'_>, asked: &[Asked], moments: &Moments) -> Option<f64> {
     let name = client.name();
     let between = |from: Instant, to: Instant| asked.iter().filter(move |asked| asked.began >= from && asked.ended < to);
     let served = |from: Instant, to: Instant| between(from, to).filter(|asked| asked.error.is_none()).count();
-    let (start, end) =
-        (asked.first().map_or(moments.severed.at, |first| first.began), asked.last().map_or(moments.restored.at, |last| last.ended));
+    let start = asked.first().map_or(moments.severed.at, |first| first.began);
+    let end = asked.iter().map(|asked| asked.ended).max().unwrap_or(moments.restored.at);
     if served(start, moments.sever_ordered.at) == 0 {
         let words = asked.iter().find_map(|asked| asked.error.clone()).unwrap_or_else(|| "it did not ask".into());
         trial.find(Finding::unconfirmed("client-never-served", format!("{name} was not served before anything was cut off: {words}")));
-        return;
+        return None;
     }
     let meanwhile = served(moments.severed.at, moments.restore_ordered.at);
     trial.note(
@@ -292,14 +324,47 @@ fn judge_client(trial: &Trial, client: &ZoneClient<'_>, asked: &[Asked], moments
             trial.find(Finding::violation("severed-client-served", format!("{name} was served {meanwhile} times while it was cut off")));
         }
         if served(moments.restore_ordered.at, end + Duration::from_secs(1)) == 0 {
-            trial.find(Finding::violation("zone-not-restored", format!("{name} was not served after it was let back in")));
+            let message = format!("{name} was not served after it was let back in");
+            let has_asked = asked.iter().any(|asked| asked.began >= moments.restored.at);
+            trial.find(if has_asked {
+                Finding::violation("zone-not-restored", message)
+            } else {
+                Finding::unconfirmed("not-watched", format!("{message}, but did not ask, either"))
+            });
         }
-        return;
+        return None;
     }
-    if let Some(failed) = between(moments.sever_ordered.at, moments.restored.at).find(|asked| asked.error.is_some()) {
-        let words = failed.error.clone().unwrap_or_default();
-        trial.find(Finding::violation("other-client-failed", format!("{name} failed while zone {SEVERED} was cut off: {words}")));
-    } else if meanwhile == 0 {
+    Some(judge_other_client(trial, &name, asked, meanwhile, moments))
+}
+
+/// One login that fails or takes long is no interruption: others are served meanwhile.
+fn judge_other_client(trial: &Trial, name: &str, asked: &[Asked], meanwhile: usize, moments: &Moments) -> f64 {
+    let (from, to) = longest_unserved(asked, moments.sever_ordered.at, moments.restored.at);
+    let unserved_ms = (to - from).as_secs_f64() * 1e3;
+    let failed = |from: Instant, to: Instant| {
+        let under_way = asked.iter().filter(move |asked| asked.began < to && asked.ended > from);
+        under_way.filter_map(|asked| asked.error.as_deref()).collect::<Vec<_>>()
+    };
+    if unserved_ms > OTHERS_GAP_MS {
+        let message = format!("{name} was not served for {unserved_ms:.0} ms while zone {SEVERED} was cut off");
+        trial.find(match failed(from, to).first() {
+            Some(words) => Finding::violation("other-client-failed", format!("{message}: {words}")),
+            None => {
+                Finding::unconfirmed("other-client-not-seen", format!("{message}, and no login failed: it did not ask, or asked slowly"))
+            }
+        });
+        return unserved_ms;
+    }
+    if meanwhile == 0 {
         trial.find(Finding::unconfirmed("other-client-not-seen", format!("{name} was not served while zone {SEVERED} was cut off")));
     }
+    let single = failed(moments.sever_ordered.at, moments.restored.at);
+    if let Some(words) = single.first() {
+        let message = format!(
+            "{name}: {} logins failed while zone {SEVERED} was cut off, and others were served: at most {unserved_ms:.0} ms without one ({words})",
+            single.len()
+        );
+        trial.find(Finding::note("other-client-login-failed", message));
+    }
+    unserved_ms
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dora_harness::security::{Handshake, Secret, StartTls, TlsProber, TlsVersion, generate_secret};
+use dora_harness::{
+    database::neo4j::USER,
+    security::{Handshake, Secret, StartTls, TlsProber, TlsVersion, generate_secret},
+};
 
 use super::{
-    directory_pods::{Defects, LDAPS, Pods},
+    directory_pods::{Defect, LDAPS, Pods},
     endpoint::Outcome,
 };
 use crate::{
@@ -25,12 +28,14 @@ const PLACE: &str = "neo-directory";
 /// [`ScenarioError`].
 pub async fn directory(trial: &Trial) -> Result<(), ScenarioError> {
     let prober = trial.platform().prober(trial.ground()).await?;
-    let defects = Defects {
-        anonymous: trial.is_sabotaged_by("anonymous-bind"),
-        swapped_groups: trial.is_sabotaged_by("groups-swapped"),
-        long_memory: trial.is_sabotaged_by("groups-remembered"),
+    let defect = match trial.sabotage.map(|sabotage| sabotage.id) {
+        Some("anonymous-bind") => Some(Defect::AnonymousBind),
+        Some("groups-swapped") => Some(Defect::SwappedGroups),
+        Some("groups-remembered") => Some(Defect::LongMemory),
+        Some("native-accounts-too") => Some(Defect::NativeAccounts),
+        _ => None,
     };
-    let pods = Pods::start(trial.ground(), defects).await?;
+    let pods = Pods::start(trial.ground(), defect).await?;
     trial.note("phase", "the directory's people can log in");
     let gate = DirectoryGate { pods, prober, wrong: generate_secret() };
     let outcome = mechanism(trial, &gate).await;
@@ -64,14 +69,14 @@ impl DirectoryGate {
 
     async fn logins(&self) -> Vec<Check> {
         let people = &self.pods.people;
-        let (empty, default) = (Secret::from(String::new()), Secret::from("neo4j".to_owned()));
+        let empty = Secret::from(String::new());
         let tried = [
             ("right password", Some(("rita", &people.reader)), Login::Accepted, "right-password-refused"),
             ("wrong password", Some(("rita", &self.wrong)), Login::Refused, "wrong-password-accepted"),
             ("somebody else's password", Some(("rita", &people.admin)), Login::Refused, "wrong-password-accepted"),
             ("empty password", Some(("rita", &empty)), Login::Refused, "wrong-password-accepted"),
             ("unknown person", Some(("nobody", &self.wrong)), Login::Refused, "unknown-account-accepted"),
-            ("native account", Some(("neo4j", &default)), Login::Refused, "native-account-accepted"),
+            ("native account", Some((USER, &self.pods.native)), Login::Refused, "native-account-accepted"),
             ("no login", None, Login::Refused, "login-not-needed"),
         ];
         let mut checks = Vec::new();

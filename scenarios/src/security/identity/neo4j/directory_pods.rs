@@ -9,6 +9,7 @@ use dora_harness::{
     topology::{Ground, Node, PodSpec, Seat},
 };
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::endpoint::{Endpoint, Outcome};
 use crate::ScenarioError;
@@ -22,14 +23,16 @@ const SERVER_LIMIT: Duration = Duration::from_secs(120);
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 
 /// What is not as it should be.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Defects {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
     /// The directory takes binds without a password.
-    pub anonymous: bool,
+    AnonymousBind,
     /// The readers' group gives the role of administrators, and the other way round.
-    pub swapped_groups: bool,
+    SwappedGroups,
     /// The server remembers for ten minutes what a person may do.
-    pub long_memory: bool,
+    LongMemory,
+    /// The server takes native accounts, too.
+    NativeAccounts,
 }
 
 /// The passwords of the people in people.ldif.
@@ -52,6 +55,8 @@ pub struct Pods {
     pub server: Node,
     /// Who is in the directory.
     pub people: People,
+    /// The password of the native account in the server's own file, which it is not to read.
+    pub native: Secret,
     authority: String,
 }
 
@@ -60,13 +65,14 @@ impl Pods {
     ///
     /// # Errors
     /// [`ScenarioError`]; what had been started is removed then.
-    pub async fn start(ground: &Ground, defects: Defects) -> Result<Self, ScenarioError> {
+    pub async fn start(ground: &Ground, defect: Option<Defect>) -> Result<Self, ScenarioError> {
         let seats = ground.seats(&["directory".to_owned(), "neo-directory".to_owned()])?;
         let secrets = [(); 2].map(|()| generate_secret());
         let [operator, lookup] = &secrets;
         let people = People { reader: generate_secret(), admin: generate_secret(), outsider: generate_secret() };
-        let directory = ground.start(directory(&seats, operator, lookup, &people, defects)?).await?;
-        let server = match ground.start(server(&seats, lookup, defects)?).await {
+        let native = generate_secret();
+        let directory = ground.start(directory(&seats, operator, lookup, &people, defect)?).await?;
+        let server = match ground.start(server(&seats, lookup, &native, defect)?).await {
             Ok(server) => server,
             Err(error) => {
                 // The start's own error is the one to tell.
@@ -74,7 +80,7 @@ impl Pods {
                 return Err(error.into());
             }
         };
-        let pods = Self { directory, server, people, authority: ground.authority().certificate().to_owned() };
+        let pods = Self { directory, server, people, native, authority: ground.authority().certificate().to_owned() };
         match pods.wait().await {
             Ok(()) => Ok(pods),
             Err(error) => {
@@ -156,8 +162,14 @@ fn pod(seat: &Seat, seats: &[Seat], image: &str, user: &str, memory_bytes: i64, 
     }
 }
 
-fn directory(seats: &[Seat], operator: &Secret, lookup: &Secret, people: &People, defects: Defects) -> Result<PodSpec, ScenarioError> {
-    let settings = json!({ "operator_password": operator, "anonymous": defects.anonymous });
+fn directory(
+    seats: &[Seat],
+    operator: &Secret,
+    lookup: &Secret,
+    people: &People,
+    defect: Option<Defect>,
+) -> Result<PodSpec, ScenarioError> {
+    let settings = json!({ "operator_password": operator, "anonymous": defect == Some(Defect::AnonymousBind) });
     let entries = json!({
         "lookup_password": lookup, "reader_password": people.reader, "admin_password": people.admin, "outsider_password": people.outsider,
     });
@@ -175,14 +187,24 @@ fn directory(seats: &[Seat], operator: &Secret, lookup: &Secret, people: &People
     Ok(pod(&seats[0], seats, "openldap", "openldap", DIRECTORY_BYTES, files))
 }
 
-fn server(seats: &[Seat], lookup: &Secret, defects: Defects) -> Result<PodSpec, ScenarioError> {
-    let (admins, readers) = if defects.swapped_groups { ("readers", "admins") } else { ("admins", "readers") };
+/// The file of native accounts as the cluster's servers have it: its password can be used at once.
+fn native_accounts(password: &Secret) -> Result<String, ScenarioError> {
+    let salt = rand::random::<[u8; 16]>();
+    let hash = Sha256::new().chain_update(salt).chain_update(password.reveal()).finalize();
+    let variables = json!({ "hash": hex::encode_upper(hash), "salt": hex::encode_upper(salt) });
+    Ok(assets::render("config/neo4j-cluster/auth.ini.j2", variables)?)
+}
+
+fn server(seats: &[Seat], lookup: &Secret, native: &Secret, defect: Option<Defect>) -> Result<PodSpec, ScenarioError> {
+    let (admins, readers) = if defect == Some(Defect::SwappedGroups) { ("readers", "admins") } else { ("admins", "readers") };
     let settings = json!({
         "address": seats[1].address, "heap": "128m", "page_cache": "16m", "directory": seats[0].address, "lookup_password": lookup,
-        "admin_group": admins, "reader_group": readers, "memory": if defects.long_memory { "10m" } else { "0" },
+        "admin_group": admins, "reader_group": readers, "memory": if defect == Some(Defect::LongMemory) { "10m" } else { "0" },
+        "native": defect == Some(Defect::NativeAccounts),
     });
     let files = vec![
         ("/dora/config/neo4j.conf".into(), assets::render("config/neo4j-directory/neo4j.conf.j2", settings)?.into_bytes(), 0o600),
+        ("/dora/config/auth.ini".into(), native_accounts(native)?.into_bytes(), 0o600),
         ("/dora/bin/start.sh".into(), assets::bytes("config/neo4j-directory/start.sh")?.to_vec(), 0o755),
     ];
     Ok(pod(&seats[1], seats, "neo4j-cluster", "neo4j", SERVER_BYTES, files))

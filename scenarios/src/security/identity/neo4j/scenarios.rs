@@ -18,6 +18,7 @@ pub const SCENARIOS: &[Scenario] = &[
             "the accounts and roles of roles/neo4j/roles.cypher are made at every core",
             "a client logs in as each role at each core and tries each action",
             "refused counts only with Neo.ClientError.Security.Forbidden",
+            "a follower leaves every write to the leader before it asks for rights: so each core is asked which roles the accounts have there",
         ],
         does_not_show: &[
             "the single server, whose edition has no roles, and the read replica, which has accounts of its own",
@@ -32,6 +33,11 @@ pub const SCENARIOS: &[Scenario] = &[
                 id: "monitoring-reads-at-one-member",
                 what: "monitoring may read the graph, at the last core alone",
                 expects: "wrongly-allowed",
+            },
+            Sabotage {
+                id: "reader-writes-at-one-follower",
+                what: "the reader is publisher, too, at one follower alone",
+                expects: "roles-differ-between-members",
             },
             Sabotage { id: "writer-changes-schema", what: "the writer is architect, too", expects: "wrongly-allowed" },
             Sabotage { id: "role-missing", what: "the writer has lost its role", expects: "wrongly-denied" },
@@ -73,7 +79,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goal: "A server that takes its accounts from a directory over TLS lets in whom the directory knows, as what their groups say, and nobody without it.",
         method: &[
             "a directory (OpenLDAP, TLS 1.3) and a server of its own are started beside the cluster, for this trial",
-            "right, wrong, somebody else's and empty password, an unknown person, a native account, no login",
+            "right, wrong, somebody else's and empty password, an unknown person, no login, and the right password of a native account in the server's own file",
             "a reader reads and may not write, an administrator writes, a person of no group may not read",
             "a person joins a group and leaves both: the next request must know",
             "the directory is killed: nobody gets in; it is started again: who is known gets in",
@@ -85,6 +91,11 @@ pub const SCENARIOS: &[Scenario] = &[
         sabotages: &[
             Sabotage { id: "anonymous-bind", what: "the directory takes binds without a password", expects: "anonymous-bind" },
             Sabotage { id: "groups-swapped", what: "the readers' group gives the role of administrators", expects: "wrong-role" },
+            Sabotage {
+                id: "native-accounts-too",
+                what: "the server takes native accounts beside the directory's",
+                expects: "native-account-accepted",
+            },
             Sabotage { id: "groups-remembered", what: "the server remembers groups for ten minutes", expects: "group-change-ignored" },
         ],
         run: |trial| Box::pin(directory(trial)),

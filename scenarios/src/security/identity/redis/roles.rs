@@ -100,14 +100,19 @@ impl RoleTarget for RedisRoles {
         self.apply(struck, assets::text(&format!("roles/redis/sabotage/{id}.acl"))?).await
     }
 
+    /// A server that does not answer keeps the roles of no other; the first error is the one to tell.
     async fn tear_down(&self) -> Result<(), ScenarioError> {
-        let failed = |error: RedisError| ScenarioError::client("remove the roles", error);
         let names: Vec<String> = DomainRole::ALL.into_iter().map(account).collect();
         let words: Vec<&str> = ["ACL", "DELUSER"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let mut outcome = Ok(());
         for server in self.set.servers() {
-            let mut connection = self.set.access().connect(server.socket(PORT), Account::Admin).await.map_err(failed)?;
-            ask::<()>(&mut connection, &words).await.map_err(failed)?;
+            let removed = async {
+                let mut connection = self.set.access().connect(server.socket(PORT), Account::Admin).await?;
+                ask::<()>(&mut connection, &words).await
+            };
+            let removed = removed.await.map_err(|error| ScenarioError::client(format!("remove the roles at {}", server.name()), error));
+            outcome = outcome.and(removed);
         }
-        Ok(())
+        outcome
     }
 }

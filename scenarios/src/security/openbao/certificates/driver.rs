@@ -6,6 +6,7 @@ use std::{
 };
 
 use dora_harness::{
+    engine::EngineError,
     patience::within,
     security::{SeenCertificate, TlsProber},
     service::openbao::Pki,
@@ -83,8 +84,7 @@ pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(),
     };
     let (outcome, ()) = tokio::join!(work, load.run(target));
     let mended = if trial.sabotage.is_some() { rotation.mend().await } else { Ok(()) };
-    first.remove().await?;
-    second.remove().await?;
+    let removed = first.remove().await.and(second.remove().await);
     trial.measure("failed_requests", Some(load.failed() as f64), "requests");
     trial.measure("answered_requests", Some(load.succeeded() as f64), "requests");
     trial.measure("longest_request", Some(load.longest_ms() as f64), "ms");
@@ -100,8 +100,8 @@ pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(),
         columns: ["Listener", "Owner", "Serial number", "Issuer", "Ends", "When"].map(ToOwned::to_owned).to_vec(),
         rows: rotation.rows,
     });
-    // What the load saw counts, also where the rotation could not be carried out to its end.
-    outcome.and(mended)
+    // What the load saw counts, also where the rotation could not be carried out to its end, or the key manager is out of reach after it.
+    outcome.and(mended).and(removed.map_err(Into::into))
 }
 
 struct Rotation<'a> {
@@ -115,7 +115,9 @@ struct Rotation<'a> {
 
 impl Rotation<'_> {
     async fn carry_out(&mut self, first: &Pki, second: &Pki) -> Result<(), ScenarioError> {
-        self.register("at the start").await?;
+        if let Some(place) = self.register("at the start").await? {
+            return Err(ScenarioError::client("read a certificate", format!("{place} presents none before anything is rotated")));
+        }
         sleep(SETTLE).await;
         let skipped = self.trial.is_sabotaged_by(ONE_SKIPPED);
         let issued = self.all_nodes(first, skipped).await?;
@@ -178,37 +180,53 @@ impl Rotation<'_> {
             let left = limit.saturating_sub(begun.elapsed()).max(LOOK_LIMIT);
             let taken_up = within("the new certificate", left, Duration::from_millis(300), || async {
                 match self.seen(&listener).await {
-                    Ok(seen) if seen.serial == *wanted => Ok(()),
-                    Ok(seen) => Err(format!("serial {} by {}", seen.serial, seen.issuer)),
+                    Ok(Some(seen)) if seen.serial == *wanted => Ok(()),
+                    Ok(Some(seen)) => Err(format!("serial {} by {}", seen.serial, seen.issuer)),
+                    Ok(None) => Err("no certificate".to_owned()),
                     Err(error) => Err(error.to_string()),
                 }
             });
             if taken_up.await.is_ok() {
                 continue;
             }
-            let seen = self.seen(&listener).await?;
-            if seen.serial == *wanted {
-                continue;
-            }
+            let found = match self.seen(&listener).await? {
+                Some(seen) if seen.serial == *wanted => continue,
+                Some(seen) => {
+                    let id = if seen.issuer.contains("somebody else") { "foreign-issuer" } else { finding };
+                    Finding::violation(id, format!("{place} presents {} by {} and should present {wanted}", seen.serial, seen.issuer))
+                }
+                None => {
+                    Finding::violation("listener-gone", format!("{place} presents no certificate any more and should present {wanted}"))
+                }
+            };
             self.stale += 1;
-            let id = if seen.issuer.contains("somebody else") { "foreign-issuer" } else { finding };
-            let message = format!("{place} presents {} by {} and should present {wanted}", seen.serial, seen.issuer);
-            self.trial.find(Finding::violation(id, message));
+            self.trial.find(found);
         }
         Ok(())
     }
 
-    async fn seen(&self, listener: &Listener) -> Result<SeenCertificate, ScenarioError> {
-        let seen = self.prober.certificate(listener.node.address(), listener.port, listener.start).await?;
-        seen.ok_or_else(|| ScenarioError::client("read a certificate", format!("{} presents none", place(listener))))
+    /// What a listener presents; [`None`] where nobody shakes hands there, one that accepts connections and says nothing included.
+    async fn seen(&self, listener: &Listener) -> Result<Option<SeenCertificate>, ScenarioError> {
+        match self.prober.certificate(listener.node.address(), listener.port, listener.start).await {
+            Err(EngineError::ExecDeadline { .. }) => Ok(None),
+            seen => Ok(seen?),
+        }
     }
 
-    async fn register(&mut self, when: &str) -> Result<(), ScenarioError> {
+    /// Registers what every listener presents. The first one that presents nothing.
+    async fn register(&mut self, when: &str) -> Result<Option<String>, ScenarioError> {
+        let mut silent = None;
         for listener in self.target.listeners() {
-            let seen = self.seen(&listener).await?;
-            self.rows.push(vec![place(&listener), seen.subject, seen.serial, seen.issuer, seen.expires, when.to_owned()]);
+            let place = place(&listener);
+            let [subject, serial, issuer, expires] = if let Some(seen) = self.seen(&listener).await? {
+                [seen.subject, seen.serial, seen.issuer, seen.expires]
+            } else {
+                silent.get_or_insert_with(|| place.clone());
+                ["presents none", "", "", ""].map(ToOwned::to_owned)
+            };
+            self.rows.push(vec![place, subject, serial, issuer, expires, when.to_owned()]);
         }
-        Ok(())
+        Ok(silent)
     }
 
     /// After a proof: every node has a good certificate again, from the root, because the key manager itself may be out of reach. One that is

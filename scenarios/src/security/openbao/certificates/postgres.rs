@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dora_fixtures::assets;
 use dora_harness::{
-    database::postgres::{POOLER_PORT, PostgresCluster, SERVER_PORT, connect, show_certificate},
+    database::postgres::{AccessError, POOLER_PORT, PostgresCluster, SERVER_PORT, connect, show_certificate},
     patience::within,
     security::{Identity, StartTls},
     service::openbao::Pki,
@@ -13,6 +13,7 @@ use dora_harness::{
 };
 use dora_reports::evidence::{Finding, ProbeCell, ProbeMatrix, ProbeRow};
 use sqlx::PgConnection;
+use tokio::time::timeout;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate_if_there},
@@ -93,7 +94,9 @@ impl PostgresCertificates<'_> {
         let failed = |error: String| ScenarioError::client(format!("configure {}", server.name()), error);
         let mut connection = self.superuser(server).await?;
         for statement in dora_fixtures::queries::statements(assets::text(asset)?) {
-            sqlx::raw_sql(statement).execute(&mut connection).await.map_err(|error| failed(error.to_string()))?;
+            let done = timeout(LIMIT, sqlx::raw_sql(statement).execute(&mut connection)).await;
+            let done = done.map_err(|_elapsed| failed(AccessError::Deadline(LIMIT).to_string()))?;
+            done.map_err(|error| failed(error.to_string()))?;
         }
         Ok(())
     }
