@@ -25,11 +25,15 @@ pub struct Job {
     pub sabotage: Option<&'static Sabotage>,
 }
 
+/// A database and its key manager.
+const PAIR: usize = 2;
+
 /// The jobs of one database that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
-/// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters: the second one leaves
-/// to the first what needs more than its own part of the platform. `started` and `ended` are told as it goes. Returns the session of the second cluster, whose nodes and logs are still there, or why there was none.
+/// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters. The second one
+/// leaves to the first what needs more than its own part of the platform. `started` and `ended` are told as it goes. Returns the session
+/// of the second cluster, whose nodes and logs are still there, or why there was none.
 pub async fn run_all(
     session: &Session,
     jobs: &[Job],
@@ -37,13 +41,13 @@ pub async fn run_all(
     ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
 ) -> (Option<Session>, Option<String>) {
     let mut lanes: BTreeMap<Database, Lane<'_>> = BTreeMap::new();
-    for job in jobs {
+    // What needs many parts comes last: before, it would hold some of them still until the last one has an end. A pair is soon together.
+    let (last, first): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.members().len() > PAIR);
+    for job in first {
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
-    let long = long_lane(jobs);
-    // What needs several databases comes last: before, it would stand still in one lane until the last one has an end.
-    let single = lanes.iter().filter(|(database, _)| !matches!(database, Database::Platform | Database::Openbao));
-    let all = join_all(single.map(|(_, lane)| work_off(session, lane, started, ended)));
+    let long = long_lane(jobs).filter(|database| lanes.contains_key(database));
+    let all = join_all(lanes.values().map(|lane| work_off(session, lane, started, ended)));
     let beside = async {
         let database = long?;
         let second = session.second(database.members()).await.map_err(|error| format!("there is no second {database} part: {error}"));
@@ -53,8 +57,9 @@ pub async fn run_all(
         Some(second)
     };
     let (_, second) = tokio::join!(all, beside);
-    // And what broken clusters left over: each of these says for itself that it could not run, and why.
-    for job in lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+    // What broken clusters left over says for itself that it could not run, and why.
+    let left = lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
+    for job in left.chain(last) {
         let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
         ended(job, evidence);
     }

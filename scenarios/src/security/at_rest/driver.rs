@@ -314,8 +314,10 @@ async fn beside_the_platform(trial: &Trial, target: &dyn RestTarget) -> Result<(
         // What was planted is on the platform: these servers have nothing to say of it.
         return Ok(());
     }
-    let (encrypted, plain) = tokio::join!(target.alone(trial, "rest-e", kind), async {
-        if is_proof { Ok(None) } else { target.alone(trial, "rest-p", VolumePlan::Plain).await.map(Some) }
+    // Several databases may be at it at the same time.
+    let [encrypted, plain] = ["encrypted", "plain"].map(|kind| format!("rest-{}-{kind}", trial.scenario.database));
+    let (encrypted, plain) = tokio::join!(target.alone(trial, &encrypted, kind), async {
+        if is_proof { Ok(None) } else { target.alone(trial, &plain, VolumePlan::Plain).await.map(Some) }
     });
     let outcome = match (&encrypted, &plain) {
         (Ok(encrypted), Ok(plain)) => judge(trial, encrypted.as_ref(), plain.as_deref()).await,

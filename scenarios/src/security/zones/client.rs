@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -33,8 +34,8 @@ const EVERY: Duration = Duration::from_millis(300);
 const LIMIT: Duration = Duration::from_secs(8);
 /// The program on the seat is ready by then.
 const READY_LIMIT: Duration = Duration::from_secs(15);
-/// From where on a seat's ports are chosen: several scenarios use one seat side by side.
-const PORTS: std::ops::Range<u16> = 10_000..60_000;
+/// Of which a seat's ports are chosen: several scenarios use one seat side by side, and the kernel takes those above for connections outwards.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 /// One login with a small question.
 #[derive(Debug, Clone)]
@@ -54,6 +55,7 @@ pub(super) struct ZoneClient<'a> {
     /// The port of the node.
     pub listener: Listener,
     forwarding: Forwarding,
+    served: AtomicBool,
 }
 
 /// For each zone that may reach a client port, a client of the first such port.
@@ -65,7 +67,7 @@ pub(super) async fn clients<'a>(seats: &'a [Seat], policy: &Policy, target: &dyn
     let client = |seat: &'a Seat| {
         let listener = listeners.iter().find(|listener| may(seat, listener))?.clone();
         let forwarding = Forwarding { port: rand::rng().random_range(PORTS), to: listener.node.socket(listener.port) };
-        Some(ZoneClient { seat, listener, forwarding })
+        Some(ZoneClient { seat, listener, forwarding, served: AtomicBool::new(false) })
     };
     Ok(seats.iter().filter_map(client).collect())
 }
@@ -86,6 +88,11 @@ impl ZoneClient<'_> {
         let address = self.way();
         within("the way through the zone", READY_LIMIT, Duration::from_millis(50), || TcpStream::connect(address)).await?;
         Ok(())
+    }
+
+    /// Whether a login was ever served.
+    pub fn was_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     fn way(&self) -> SocketAddr {
@@ -115,6 +122,9 @@ impl ZoneClient<'_> {
                 Ok(outcome) => outcome.err(),
                 Err(_elapsed) => Some(format!("no answer within {} s", LIMIT.as_secs())),
             };
+            if error.is_none() {
+                self.served.store(true, Ordering::Relaxed);
+            }
             all.push(Asked { began, ended: Instant::now(), error });
             sleep(EVERY).await;
         }

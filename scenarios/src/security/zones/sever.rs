@@ -11,6 +11,7 @@ use dora_harness::{
         Enforcement, Policy, Zones,
         seat::{Sample, SampleKind, Watched},
     },
+    patience::within,
     security::StartTls,
 };
 use dora_reports::evidence::Finding;
@@ -33,14 +34,17 @@ pub(super) const OTHERS_GAP_MS: f64 = 5000.0;
 
 /// Before the order: all must have been reached.
 const SETTLE: Duration = Duration::from_millis(1800);
+/// On a busy machine a client's first login takes longer; who was not served by then is told of in the end.
+const FIRST_LOGIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long the zone is cut off.
 const SEVERED_FOR: Duration = Duration::from_secs(9);
 /// After the second order.
 const AFTER: Duration = Duration::from_millis(2500);
 /// The orders themselves may take as long together, and the watchers' start: seen are 13 s with five databases side by side and a compiler.
-const ORDERS: Duration = Duration::from_secs(25);
+const ORDERS: Duration = Duration::from_secs(20);
 /// For how long is watched.
-const WATCHED_FOR: Duration = SETTLE.saturating_add(SEVERED_FOR).saturating_add(AFTER).saturating_add(ORDERS);
+const WATCHED_FOR: Duration =
+    SETTLE.saturating_add(FIRST_LOGIN_LIMIT).saturating_add(SEVERED_FOR).saturating_add(AFTER).saturating_add(ORDERS);
 /// The way through the seats is there for as much longer: it is made first.
 const LEAD_MARGIN: Duration = Duration::from_secs(20);
 /// The last part of the severed time, in which nothing may be reached any more.
@@ -101,7 +105,7 @@ async fn watch(
         })
     }));
     let asking = try_join_all(clients.iter().map(|client| client.keep_asking(target, authority, until)));
-    tokio::try_join!(order(trial, enforcement, defect), watching, asking)
+    tokio::try_join!(order(trial, enforcement, defect, clients), watching, asking)
 }
 
 /// Cuts the zone off, lets it back in, and judges what its seat, the other seats and the real clients saw.
@@ -147,8 +151,12 @@ pub(super) async fn sever_and_restore(
     Ok(())
 }
 
-async fn order(trial: &Trial, enforcement: &Enforcement, defect: &Defect) -> Result<Moments, ScenarioError> {
+async fn order(trial: &Trial, enforcement: &Enforcement, defect: &Defect, clients: &[ZoneClient<'_>]) -> Result<Moments, ScenarioError> {
     sleep(SETTLE).await;
+    let _ = within("a first login of each client", FIRST_LOGIN_LIMIT, Duration::from_millis(100), || async {
+        clients.iter().all(ZoneClient::was_served).then_some(()).ok_or("a client was not served yet")
+    })
+    .await;
     let (severed_on, restored_on) = (defect.severed(enforcement)?, defect.restored(enforcement)?);
     trial.note("fault", format!("zone {SEVERED} is cut off on {} nodes", severed_on.len()));
     let sever_ordered = Moment::now();
@@ -361,7 +369,7 @@ fn judge_other_client(trial: &Trial, name: &str, asked: &[Asked], meanwhile: usi
     let single = failed(moments.sever_ordered.at, moments.restored.at);
     if let Some(words) = single.first() {
         let message = format!(
-            "{name}: {} logins failed while zone {SEVERED} was cut off, and others were served: at most {unserved_ms:.0} ms without one ({words})",
+            "{name}: {} logins failed while zone {SEVERED} was cut off, and others were served, at most {unserved_ms:.0} ms apart: {words}",
             single.len()
         );
         trial.find(Finding::note("other-client-login-failed", message));

@@ -31,8 +31,8 @@ impl Gap {
     }
 }
 
-/// The tries to make a new connection that tell something of a stretch of time: they were under way in it, and whether they reached somebody
-/// was known in it, or they reached nobody.
+/// The tries to make a new connection that tell something of a stretch of time: they were under way in it, and either reached somebody
+/// before it was over, or nobody.
 pub(super) fn tries<'a>(samples: &'a [Sample], during: &Range<u64>) -> impl Iterator<Item = &'a Sample> {
     let Range { start, end } = *during;
     samples.iter().filter(move |sample| {
