@@ -149,12 +149,19 @@ pub(super) async fn user_databases(client: &Client) -> Result<Vec<String>, Mongo
     Ok(names)
 }
 
-/// Names and options of a database's collections, by name.
+/// Where a member records commands while it profiles them.
+const PROFILE: &str = "system.profile";
+
+/// Names and options of a database's collections, by name, without those that are a member's own.
 pub(super) async fn collections(database: &Database) -> Result<Vec<(String, Document)>, MongodbError> {
     let listing = async { database.run_cursor_command(doc! { "listCollections": 1 }).await?.try_collect::<Vec<Document>>().await };
     let mut found = Vec::new();
     for entry in limited("list collections", BULK_LIMIT, listing).await? {
         let (Ok(name), Ok(kind)) = (entry.get_str("name"), entry.get_str("type")) else { continue };
+        // A member's own record of commands, which no other has; a backup cannot read it at one instant, and mongodump leaves it out, too.
+        if name == PROFILE {
+            continue;
+        }
         if kind != "collection" {
             return Err(MongodbError::unusable("read the collections", format!("{name} is a {kind}")));
         }

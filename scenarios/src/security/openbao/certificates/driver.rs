@@ -189,6 +189,12 @@ impl Rotation<'_> {
             if taken_up.await.is_ok() {
                 continue;
             }
+            // A node that was restarted presents nothing until it is there again, and is gone only when it had the whole time for that.
+            let left = self.target.take_up_limit().saturating_sub(begun.elapsed()).max(LOOK_LIMIT);
+            let _ = within("any certificate", left, Duration::from_millis(300), || async {
+                self.seen(&listener).await.ok().flatten().ok_or("no certificate")
+            })
+            .await;
             let found = match self.seen(&listener).await? {
                 Some(seen) if seen.serial == *wanted => continue,
                 Some(seen) => {
