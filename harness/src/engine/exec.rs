@@ -11,6 +11,9 @@ use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{Engine, EngineError};
 
+/// A command that writes nothing for so long is asked for: a busy engine may forget to close the stream of one that has ended.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// How a command inside a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecOutput {
@@ -71,8 +74,14 @@ impl Engine {
                 input.write_all(spec.input).await.map_err(archive)?;
                 input.shutdown().await.map_err(archive)?;
             }
-            while let Some(chunk) = output.next().await {
-                match chunk.map_err(|e| EngineError::request(what(), e))? {
+            loop {
+                let chunk = match timeout(SILENCE, output.next()).await {
+                    Ok(Some(chunk)) => chunk.map_err(|e| EngineError::request(what(), e))?,
+                    Ok(None) => break,
+                    Err(_silent) if self.has_ended(&created.id).await => break,
+                    Err(_silent) => continue,
+                };
+                match chunk {
                     LogOutput::StdErr { message } => stderr.push_str(&String::from_utf8_lossy(&message)),
                     LogOutput::StdOut { message } | LogOutput::Console { message } => stdout.extend_from_slice(&message),
                     LogOutput::StdIn { .. } => {}
@@ -81,5 +90,11 @@ impl Engine {
         }
         let inspected = self.docker.inspect_exec(&created.id).await.map_err(|e| EngineError::request(what(), e))?;
         Ok((inspected.exit_code.unwrap_or(-1), stdout, stderr))
+    }
+
+    /// Whether a command is over. One that was not begun yet does not run, either, but has no exit code.
+    async fn has_ended(&self, exec: &str) -> bool {
+        let inspected = self.docker.inspect_exec(exec).await;
+        inspected.is_ok_and(|inspected| inspected.running == Some(false) && inspected.exit_code.is_some())
     }
 }

@@ -11,7 +11,8 @@ use super::{
     seat::{PROGRAM_NAME, Seat},
 };
 use crate::{
-    engine::RunNetwork,
+    engine::{EngineError, RunNetwork},
+    patience::stretched,
     topology::{Ground, GroundError, Node},
 };
 
@@ -24,7 +25,9 @@ const FOLDER: &str = "/usr/local/lib";
 /// Below [`FOLDER`].
 const OWN_FOLDER: &str = "dora-firewall";
 /// Setting a route or a ruleset takes well under a second.
-const EXEC_LIMIT: Duration = Duration::from_secs(20);
+const EXEC_LIMIT: Duration = Duration::from_secs(6);
+/// How often an order is given that nobody answers.
+const ATTEMPTS: u32 = 4;
 
 /// Networks, router and seats. They live until the run ends.
 #[derive(Debug)]
@@ -178,10 +181,17 @@ impl Zones {
     }
 }
 
-/// Runs a command in a pod; one that ends badly is an error.
+/// Runs a command in a pod; one that ends badly is an error. What a busy engine did not answer in time is ordered again.
 async fn run_in(pod: &Node, command: &[&str], input: &[u8]) -> Result<(), NetworkError> {
-    let output = pod.exec_in_pod(command, input, EXEC_LIMIT).await?;
-    if output.code == 0 {
+    let mut attempt = 1;
+    let output = loop {
+        match pod.exec_in_pod(command, input, stretched(EXEC_LIMIT)).await {
+            Err(EngineError::ExecDeadline { .. }) if attempt < ATTEMPTS => attempt += 1,
+            output => break output?,
+        }
+    };
+    // The order before may have been carried out all the same, and then there is nothing left to take away.
+    if output.code == 0 || (attempt > 1 && output.stderr.contains("No such file or directory")) {
         return Ok(());
     }
     Err(NetworkError::Rules { node: pod.name().to_owned(), why: output.stderr.trim().to_owned() })
