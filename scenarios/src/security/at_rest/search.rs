@@ -68,7 +68,7 @@ impl Found {
     fn search_log(&mut self, whose: &str, lines: Result<Vec<String>, EngineError>, texts: &[&str]) {
         let lines = match lines {
             Ok(lines) if lines.len() < LOG_LINES_MAX => lines,
-            Ok(lines) => return self.unread.push(format!("{whose}: it has more than {} lines", lines.len())),
+            Ok(lines) => return self.unread.push(format!("{whose}: it has {} lines or more", lines.len())),
             Err(error) => return self.unread.push(format!("{whose}: {error}")),
         };
         for (number, text) in texts.iter().enumerate() {
