@@ -191,7 +191,8 @@ async fn run_in(pod: &Node, command: &[&str], input: &[u8]) -> Result<(), Networ
         }
     };
     // The order before may have been carried out all the same, and then there is nothing left to take away.
-    if output.code == 0 || (attempt > 1 && output.stderr.contains("No such file or directory")) {
+    let is_away = ["No such file or directory", "does not exist"].iter().any(|words| output.stderr.contains(words));
+    if output.code == 0 || (attempt > 1 && is_away) {
         return Ok(());
     }
     Err(NetworkError::Rules { node: pod.name().to_owned(), why: output.stderr.trim().to_owned() })
