@@ -1,7 +1,7 @@
 //! What one run starts its nodes on: engine, network, authority, images, boot log.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write as _,
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
@@ -22,12 +22,6 @@ use crate::{
     security::{Authority, AuthorityError, TlsProber},
     volume::{CIPHER_DIR, DATA_DIR, VolumeError, VolumePlan, Volumes},
 };
-
-/// Removing a node takes a second or two; a machine that boots thirty meanwhile is given this.
-const REMOVE_LIMIT: Duration = Duration::from_secs(30);
-const REMOVE_EVERY: Duration = Duration::from_millis(200);
-/// A creation that the engine had already accepted may finish this long after whoever asked for it was cut off.
-const SETTLE: Duration = Duration::from_secs(3);
 
 /// Something could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -130,13 +124,13 @@ pub struct GroundOptions {
 /// Everything that nodes are started on. Clones are handles of the same ground.
 #[derive(Debug, Clone)]
 pub struct Ground {
-    inner: Arc<Shared>,
+    pub(super) inner: Arc<Shared>,
     /// What is started through this handle and its clones.
-    starts: Arc<Starts>,
+    pub(super) starts: Arc<Starts>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     engine: Engine,
     options: GroundOptions,
     network: RunNetwork,
@@ -178,53 +172,6 @@ impl Ground {
             }),
             starts: Arc::default(),
         })
-    }
-
-    /// Another handle of the same ground, with a memory of its own of what is started through it: see [`Ground::begun`].
-    #[must_use]
-    pub fn watched(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), starts: Arc::default() }
-    }
-
-    /// The names of all nodes that were begun through this handle or a clone of it: destroyed ones are among them, and those whose start was
-    /// cut off. Pods without a database are not, once they are there: they serve the whole run.
-    pub fn begun(&self) -> BTreeSet<String> {
-        self.starts.names()
-    }
-
-    /// Removes whatever there is of nodes of these names, so that the names are free. Where the start of one was cut off, the engine may still
-    /// be at work on it: this waits for that, too.
-    ///
-    /// # Errors
-    /// [`GroundError::Deadline`], or that the engine is gone.
-    pub async fn remove(&self, nodes: &BTreeSet<String>) -> Result<(), GroundError> {
-        self.remove_until_gone(nodes).await?;
-        if self.starts.is_any_unfinished(nodes) {
-            tokio::time::sleep(SETTLE).await;
-            self.remove_until_gone(nodes).await?;
-        }
-        self.starts.forget(nodes);
-        Ok(())
-    }
-
-    async fn remove_until_gone(&self, nodes: &BTreeSet<String>) -> Result<(), GroundError> {
-        if nodes.is_empty() {
-            return Ok(());
-        }
-        let (engine, run) = (&self.inner.engine, &self.inner.options.run);
-        let names: Vec<&str> = nodes.iter().map(String::as_str).collect();
-        let what = format!("the removal of what there is of {}", names.join(", "));
-        let removed = within(&what, REMOVE_LIMIT, REMOVE_EVERY, || async {
-            match engine.remove_nodes(run, nodes).await {
-                Ok(0) => Ok(Ok(())),
-                // What was asked for is not always done at once.
-                Ok(count) => Err(format!("{count} objects were there")),
-                // It does not come back by being asked again.
-                Err(gone @ EngineError::Gone { .. }) => Ok(Err(gone)),
-                Err(error) => Err(error.to_string()),
-            }
-        });
-        Ok(removed.await??)
     }
 
     /// The engine.
@@ -328,21 +275,6 @@ impl Ground {
             }
             Err(error) => Err(self.undone(&name, before, error).await),
         }
-    }
-
-    /// Removes what a failed start has made, and hands its error on.
-    async fn undone(&self, node: &str, before: Option<Progress>, error: GroundError) -> GroundError {
-        if matches!(error, GroundError::Engine(EngineError::Taken { .. })) {
-            // What bears the name is not of this start.
-            self.starts.restore(node, before);
-            return error;
-        }
-        match self.remove_until_gone(&BTreeSet::from([node.to_owned()])).await {
-            Ok(()) => self.starts.restore(node, None),
-            // It stays noted as begun, for whoever clears up.
-            Err(left) => tracing::warn!(node, %left, "something of a failed start stays"),
-        }
-        error
     }
 
     async fn start_pod(&self, spec: PodSpec) -> Result<Node, GroundError> {

@@ -1,9 +1,19 @@
-//! Which nodes were begun through a handle of the ground, and how far each came.
+//! Which nodes were begun through a handle of the ground, how far each came, and how what is left of them is removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use super::{Ground, GroundError};
+use crate::{engine::EngineError, patience::within};
+
+/// Removing a node takes a second or two; a machine that boots thirty meanwhile is given this.
+const REMOVE_LIMIT: Duration = Duration::from_secs(30);
+const REMOVE_EVERY: Duration = Duration::from_millis(200);
+/// A creation that the engine had already accepted may finish this long after whoever asked for it was cut off.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// How far a start came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +60,70 @@ impl Starts {
     /// These are no more.
     pub fn forget(&self, nodes: &BTreeSet<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|node, _| !nodes.contains(node));
+    }
+}
+
+impl Ground {
+    /// Another handle of the same ground, with a memory of its own of what is started through it: see [`Ground::begun`].
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), starts: Arc::default() }
+    }
+
+    /// The names of all nodes that were begun through this handle or a clone of it: destroyed ones are among them, and those whose start was
+    /// cut off. Pods without a database are not, once they are there: they serve the whole run.
+    pub fn begun(&self) -> BTreeSet<String> {
+        self.starts.names()
+    }
+
+    /// Removes whatever there is of nodes of these names, so that the names are free. Where the start of one was cut off, the engine may still
+    /// be at work on it: this waits for that, too.
+    ///
+    /// # Errors
+    /// [`GroundError::Deadline`], or that the engine is gone.
+    pub async fn remove(&self, nodes: &BTreeSet<String>) -> Result<(), GroundError> {
+        self.remove_until_gone(nodes).await?;
+        if self.starts.is_any_unfinished(nodes) {
+            tokio::time::sleep(SETTLE).await;
+            self.remove_until_gone(nodes).await?;
+        }
+        self.starts.forget(nodes);
+        Ok(())
+    }
+
+    async fn remove_until_gone(&self, nodes: &BTreeSet<String>) -> Result<(), GroundError> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let (engine, run) = (self.engine(), self.run());
+        let names: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        let what = format!("the removal of what there is of {}", names.join(", "));
+        let removed = within(&what, REMOVE_LIMIT, REMOVE_EVERY, || async {
+            match engine.remove_nodes(run, nodes).await {
+                Ok(0) => Ok(Ok(())),
+                // What was asked for is not always done at once.
+                Ok(count) => Err(format!("{count} objects were there")),
+                // It does not come back by being asked again.
+                Err(gone @ EngineError::Gone { .. }) => Ok(Err(gone)),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        Ok(removed.await??)
+    }
+
+    /// Removes what a failed start has made, and hands its error on.
+    pub(super) async fn undone(&self, node: &str, before: Option<Progress>, error: GroundError) -> GroundError {
+        if matches!(error, GroundError::Engine(EngineError::Taken { .. })) {
+            // What bears the name is not of this start.
+            self.starts.restore(node, before);
+            return error;
+        }
+        match self.remove_until_gone(&BTreeSet::from([node.to_owned()])).await {
+            Ok(()) => self.starts.restore(node, None),
+            // It stays noted as begun, for whoever clears up.
+            Err(left) => tracing::warn!(node, %left, "something of a failed start stays"),
+        }
+        error
     }
 }
 
