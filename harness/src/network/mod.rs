@@ -31,5 +31,5 @@ pub use enforcement::{Enforced, Enforcement, NetworkError};
 pub use policy::{Policy, Rule, Service, Zone};
 pub use read::{PolicyError, PolicyFault, PolicyFileError};
 pub use rules::{Allowance, NodeRules};
-pub use sockets::{Listening, Transport, listeners};
+pub use sockets::{Listening, listeners};
 pub use zones::Zones;

@@ -16,5 +16,5 @@ pub use plaintext::{PlainAnswer, Plaintext, speak};
 pub use probe::{Handshake, SeenCertificate, StartTls, TlsProber, TlsVersion};
 pub use search::SecretSearch;
 pub use secret::{KnownSecret, Secret, generate_secret, known_secrets, remember};
-pub use sockets::ListeningSockets;
+pub use sockets::{ListeningSockets, Transport};
 pub use tls::{TlsError, client_config, client_config_with_identity, connect, install_provider, pem_certificates, server_name};

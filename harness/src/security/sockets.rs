@@ -1,6 +1,7 @@
 //! A pod's own tables of listening sockets, read from the kernel and not from the model.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
@@ -14,10 +15,49 @@ const ENGINE_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 /// From here on the kernel gives ports to sockets that ask for none (`ip_local_port_range`, ip(7)): a datagram socket there may be a client's,
 /// which looks the same as a server's.
 const EPHEMERAL: u16 = 32_768;
-/// `TCP_LISTEN` in the tables' `st` column.
-const LISTENING: &str = "0A";
-/// `TCP_CLOSE` there: what a datagram socket without a fixed peer is in.
-const UNCONNECTED: &str = "07";
+/// In the header of each table of [`Transport`].
+const HEADER: &str = "local_address";
+
+/// What a socket speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// The kernel's tables; a kernel without IP version 6 lacks the second.
+    const fn tables(self) -> [&'static str; 2] {
+        match self {
+            Self::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+            Self::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+        }
+    }
+
+    /// What a listening socket has in the table's `st` column: `TCP_LISTEN`, or `TCP_CLOSE`, in which a datagram socket without a peer is.
+    const fn listening(self) -> &'static str {
+        match self {
+            Self::Tcp => "0A",
+            Self::Udp => "07",
+        }
+    }
+
+    /// Addresses and ports of a pod's listening sockets, by the kernel's tables. Of datagram sockets only those that other nodes can reach and
+    /// that no client is given.
+    ///
+    /// # Errors
+    /// As [`ListeningSockets::of`].
+    pub(crate) async fn listeners(self, node: &Node) -> Result<BTreeSet<(IpAddr, u16)>, EngineError> {
+        Ok(self.read(&table(node, &self.tables(), HEADER).await?))
+    }
+
+    pub(crate) fn read(self, tables: &str) -> BTreeSet<(IpAddr, u16)> {
+        let sockets = tables.lines().filter_map(|line| socket(line, self.listening()));
+        sockets.filter(|(address, port)| self == Self::Tcp || (!address.is_loopback() && *port < EPHEMERAL)).collect()
+    }
+}
 
 /// What listens in a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,18 +76,14 @@ impl ListeningSockets {
     /// # Errors
     /// Any [`EngineError`] of reading; [`EngineError::Exec`] also for an output that is no table: nothing read is not nothing there.
     pub async fn of(node: &Node) -> Result<Self, EngineError> {
-        // A kernel without IP version 6 has no second table of a kind.
-        let tcp = table(node, &["/proc/net/tcp", "/proc/net/tcp6"], "local_address").await?;
-        let udp = table(node, &["/proc/net/udp", "/proc/net/udp6"], "local_address").await?;
-        let files = table(node, &["/proc/net/unix"], "RefCount").await?;
-        Ok(Self::read(&tcp, &udp, &files))
+        let (tcp, udp) = (Transport::Tcp.listeners(node).await?, Transport::Udp.listeners(node).await?);
+        Ok(Self::new(tcp, udp, &table(node, &["/proc/net/unix"], "RefCount").await?))
     }
 
-    fn read(tcp: &str, udp: &str, files: &str) -> Self {
-        let tcp = tcp.lines().filter_map(|line| socket(line, LISTENING)).filter(|(address, _)| *address != ENGINE_RESOLVER);
-        let udp = udp.lines().filter_map(|line| socket(line, UNCONNECTED));
-        let udp = udp.filter(|(address, port)| !address.is_loopback() && *port < EPHEMERAL);
-        Self { tcp: sorted(tcp), udp: sorted(udp), files: sorted(files.lines().filter_map(listening_file)) }
+    fn new(tcp: BTreeSet<(IpAddr, u16)>, udp: BTreeSet<(IpAddr, u16)>, files: &str) -> Self {
+        let tcp = tcp.into_iter().filter(|(address, _)| *address != ENGINE_RESOLVER).collect();
+        let files: BTreeSet<String> = files.lines().filter_map(listening_file).collect();
+        Self { tcp, udp: udp.into_iter().collect(), files: files.into_iter().collect() }
     }
 
     /// The ports that other nodes can reach, as far as the socket's address goes.
@@ -78,10 +114,6 @@ async fn table(node: &Node, paths: &[&str], header: &str) -> Result<String, Engi
 
 fn is_table(text: &str, header: &str) -> bool {
     text.lines().next().is_some_and(|line| line.contains(header))
-}
-
-fn sorted<T: Ord>(found: impl Iterator<Item = T>) -> Vec<T> {
-    found.collect::<std::collections::BTreeSet<T>>().into_iter().collect()
 }
 
 /// A line of `/proc/net/tcp`, `tcp6`, `udp` or `udp6` (proc(5)) in that state.
@@ -126,7 +158,7 @@ mod tests {
         let tcp = "  sl  local_address rem_address   st\n   0: 00000000:18EB 00000000:0000 0A 0\n   1: 0B00007F:9C41 00000000:0000 0A 0\n   2: 0A0012C6:18EB 010012C6:D2F0 01 0\n   0: 0000000000000000FFFF00000100007F:1D32 0:0000 0A 0\n   1: 00000000000000000000000001000000:0050 0:0000 0A 0";
         let unix = "Num       RefCount Protocol Flags    Type St Inode Path\n0: 00000002 00000000 00010000 0001 01 123 /tmp/.s.PGSQL.6432\n0: 00000003 00000000 00000000 0001 03 124 /tmp/.s.PGSQL.6432\n0: 00000002 00000000 00010000 0001 01 125 @abstract";
         let udp = "   sl  local_address rem_address   st tx_queue\n  1: 00000000:00A1 00000000:0000 07 0\n  2: 0B00007F:0035 00000000:0000 07 0\n  3: 00000000:8000 00000000:0000 07 0\n  4: 0A0012C6:0202 010012C6:D2F0 01 0\n  sl  local_address                         remote_address                        st\n  5: 00000000000000000000000000000000:7FFF 0:0000 07 0\n  6: 00000000000000000000000001000000:0050 0:0000 07 0";
-        let read = ListeningSockets::read(tcp, udp, unix);
+        let read = ListeningSockets::new(Transport::Tcp.read(tcp), Transport::Udp.read(udp), unix);
         assert_eq!(read.files, ["/tmp/.s.PGSQL.6432"]);
         assert_eq!(read.on_network().collect::<Vec<_>>(), [6379]);
         assert_eq!(read.on_loopback().collect::<Vec<_>>(), [7474, 80], "mapped and plain addresses of version 6 count");
