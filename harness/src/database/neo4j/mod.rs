@@ -20,7 +20,7 @@ pub use bolt_one::BoltOne;
 pub use client::{Dialect, GraphClient, GraphError, Login, Rows, USER};
 pub use cluster::{CausalCluster, CausalClusterRecord, LEADER};
 pub use community::{CommunityRecord, CommunityServer};
-pub use pods::{BOLT, BackupFiles, CONFIGURATION, HTTPS, TLS_CIPHERS, TLS_VERSIONS};
+pub use pods::{BOLT, BackupFiles, CONFIGURATION, HTTPS, TLS_CIPHERS, TLS_VERSIONS, cluster_users};
 pub use routing::{Access, RoutingTable};
 pub use routing_driver::{Answer, RoutingDriver};
 

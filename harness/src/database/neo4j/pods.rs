@@ -62,7 +62,10 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     rand::random()
 }
 
-/// `auth.ini` of a cluster; the same on all of its servers.
+/// `auth.ini` of a cluster; the same on all of its servers. Its password can be used at once.
+///
+/// # Errors
+/// [`GroundError`] when the template cannot be filled in.
 pub fn cluster_users(password: &Secret) -> Result<String, GroundError> {
     let salt = random_bytes::<16>();
     let hash = Sha256::new().chain_update(salt).chain_update(password.reveal()).finalize();

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use dora_fixtures::assets;
 use dora_harness::{
+    database::neo4j::cluster_users,
     patience::within,
     security::{Secret, generate_secret},
     topology::{Ground, Node, PodSpec, Seat},
 };
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::endpoint::{Endpoint, Outcome};
 use crate::ScenarioError;
@@ -187,14 +187,6 @@ fn directory(
     Ok(pod(&seats[0], seats, "openldap", "openldap", DIRECTORY_BYTES, files))
 }
 
-/// The file of native accounts as the cluster's servers have it: its password can be used at once.
-fn native_accounts(password: &Secret) -> Result<String, ScenarioError> {
-    let salt = rand::random::<[u8; 16]>();
-    let hash = Sha256::new().chain_update(salt).chain_update(password.reveal()).finalize();
-    let variables = json!({ "hash": hex::encode_upper(hash), "salt": hex::encode_upper(salt) });
-    Ok(assets::render("config/neo4j-cluster/auth.ini.j2", variables)?)
-}
-
 fn server(seats: &[Seat], lookup: &Secret, native: &Secret, defect: Option<Defect>) -> Result<PodSpec, ScenarioError> {
     let (admins, readers) = if defect == Some(Defect::SwappedGroups) { ("readers", "admins") } else { ("admins", "readers") };
     let settings = json!({
@@ -204,7 +196,7 @@ fn server(seats: &[Seat], lookup: &Secret, native: &Secret, defect: Option<Defec
     });
     let files = vec![
         ("/dora/config/neo4j.conf".into(), assets::render("config/neo4j-directory/neo4j.conf.j2", settings)?.into_bytes(), 0o600),
-        ("/dora/config/auth.ini".into(), native_accounts(native)?.into_bytes(), 0o600),
+        ("/dora/config/auth.ini".into(), cluster_users(native)?.into_bytes(), 0o600),
         ("/dora/bin/start.sh".into(), assets::bytes("config/neo4j-directory/start.sh")?.to_vec(), 0o755),
     ];
     Ok(pod(&seats[1], seats, "neo4j-cluster", "neo4j", SERVER_BYTES, files))
