@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use dora_fixtures::catalogue::Catalogue;
 use dora_harness::{
     engine::{Engine, RunId, RunKind, reaper::Reaper},
     measure::processor_time,
@@ -82,14 +83,14 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         sustain: Duration::from_secs(chosen.sustain.or(config.sustain_s).unwrap_or(SUSTAIN_S)),
         progress: Arc::new(move |event| builds.build(event)),
     };
-    let catalogue = dora_fixtures::catalogue::Catalogue::load();
+    let catalogue = Catalogue::load();
     let mut writer = BundleWriter::create(&dir, new_evidence(&options, Some(&info), &catalogue))?;
     let reaper =
         Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: PathBuf::from(run.as_str()), source })?;
     let noun = if purpose == Purpose::Prove { "sabotages" } else { "scenarios" };
     progress.line(&format!("run {run}: {} {noun}, profile {}", jobs.len(), options.profile));
     let outcome = tokio::select! {
-        outcome = run_jobs(engine, options, &jobs, purpose, &mut writer, &progress) => outcome,
+        outcome = run_jobs(engine, options, &jobs, purpose, &catalogue, &mut writer, &progress) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Stop::Interrupted),
     };
     let stop = outcome.err();
@@ -133,6 +134,7 @@ async fn run_jobs(
     options: SessionOptions,
     jobs: &[Job],
     purpose: Purpose,
+    catalogue: &Catalogue,
     writer: &mut BundleWriter,
     progress: &Progress,
 ) -> Result<(), Stop> {
@@ -141,9 +143,8 @@ async fn run_jobs(
     progress.end("platform", &format!("every node has its role after {:.1} s", session.ready_ms() / 1e3));
     let images = describe_images(session.ground()).await;
     let topology = describe_topology(session.ground(), session.ready_ms(), None);
-    let catalogue = dora_fixtures::catalogue::Catalogue::load();
     writer.update(|evidence| {
-        note_what_images_lack(&mut evidence.clauses, &images, &catalogue);
+        note_what_images_lack(&mut evidence.clauses, &images, catalogue);
         evidence.images = images;
         evidence.topology = topology;
     })?;

@@ -10,7 +10,7 @@ use dora_harness::{
 use dora_reports::evidence::{Finding, NamedLimit, ProbeCell, ProbeMatrix, ProbeRow};
 use tokio::time::timeout;
 
-use super::{Listener, TlsTarget};
+use super::{Listener, TlsTarget, defect::under_defect};
 use crate::{ScenarioError, Trial};
 
 /// A loopback address that no certificate of the run names; 127.0.0.1 is in all of them.
@@ -44,22 +44,7 @@ pub async fn client_port(trial: &Trial, target: &dyn TlsTarget) -> Result<(), Sc
         "every client port accepts TLS 1.3 and nothing older, no plaintext; the client refuses a foreign authority and a wrong name",
         vec![NamedLimit::at_most("wrongly_accepted", 0.0, "probes"), NamedLimit::at_most("wrongly_refused", 0.0, "probes")],
     );
-    if let Some(sabotage) = trial.sabotage {
-        trial.note("sabotage", sabotage.what);
-        if let Err(error) = target.sabotage(sabotage.id).await {
-            // A defect that is planted by half must not stay, and the first error is the one to tell.
-            if let Err(further) = target.undo_sabotage(sabotage.id).await {
-                trial.note("sabotage", format!("what was planted of it may be left: {further}"));
-            }
-            return Err(error);
-        }
-    }
-    let outcome = probe_all(trial, target).await;
-    let undone = match trial.sabotage {
-        Some(sabotage) => target.undo_sabotage(sabotage.id).await,
-        None => Ok(()),
-    };
-    outcome.and(undone)
+    under_defect(trial, |id| target.sabotage(id), |id| target.undo_sabotage(id), Box::pin(probe_all(trial, target))).await
 }
 
 async fn probe_all(trial: &Trial, target: &dyn TlsTarget) -> Result<(), ScenarioError> {

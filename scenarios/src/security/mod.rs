@@ -2,6 +2,7 @@
 //! who gets in, and who may do what.
 
 pub mod at_rest;
+mod defect;
 mod driver;
 mod target;
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dora_reports::evidence::{Finding, NamedLimit, ProbeCell, ProbeMatrix, ProbeRow};
 use tokio::time::timeout;
 
-use crate::{ScenarioError, Trial};
+use crate::{ScenarioError, Trial, security::defect::under_defect};
 
 /// Wrong passwords in a row when guessing is measured.
 const GUESSES: usize = 25;
@@ -97,20 +97,7 @@ pub async fn mechanism(trial: &Trial, gate: &dyn Gate) -> Result<(), ScenarioErr
         "the proper ways in are open and every other one is closed, at every listener",
         vec![NamedLimit::at_most("wrongly_accepted", 0.0, "ways in"), NamedLimit::at_most("wrongly_refused", 0.0, "ways in")],
     );
-    if let Some(sabotage) = trial.sabotage {
-        trial.note("sabotage", sabotage.what);
-        if let Err(error) = gate.sabotage(sabotage.id).await {
-            // A defect that is planted by half must not stay, and the first error is the one to tell.
-            let _ = gate.undo_sabotage(sabotage.id).await;
-            return Err(error);
-        }
-    }
-    let outcome = try_all(trial, gate).await;
-    let undone = match trial.sabotage {
-        Some(sabotage) => gate.undo_sabotage(sabotage.id).await,
-        None => Ok(()),
-    };
-    outcome.and(undone)
+    under_defect(trial, |id| gate.sabotage(id), |id| gate.undo_sabotage(id), Box::pin(try_all(trial, gate))).await
 }
 
 async fn try_all(trial: &Trial, gate: &dyn Gate) -> Result<(), ScenarioError> {

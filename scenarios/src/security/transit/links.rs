@@ -17,10 +17,9 @@ use tokio::{
 
 use super::{
     TransitTarget,
-    target::{plant, remove},
     traffic::{COLUMNS, NodeTraffic, rows, undeclared},
 };
-use crate::{ScenarioError, Trial};
+use crate::{ScenarioError, Trial, security::defect::under_defect};
 
 /// What is sent once in a while (heartbeats, questions for the leader) is sent at least once in this time.
 const WATCH: Duration = Duration::from_secs(8);
@@ -38,9 +37,8 @@ pub async fn links(trial: &Trial, target: &dyn TransitTarget) -> Result<(), Scen
         "no packet between nodes holds what was written; every link is made of TLS records; there is no link beside the model",
         vec![NamedLimit::at_most("plaintext_links", 0.0, "links"), NamedLimit::at_most("packets_with_canary", 0.0, "flows")],
     );
-    plant(trial, target).await?;
-    let outcome = watch(trial, target).await;
-    outcome.and(remove(trial, target).await)
+    let (plant, undo) = (|id| target.sabotage(trial, id), |id| target.undo_sabotage(trial, id));
+    under_defect(trial, plant, undo, Box::pin(watch(trial, target))).await
 }
 
 async fn watch(trial: &Trial, target: &dyn TransitTarget) -> Result<(), ScenarioError> {

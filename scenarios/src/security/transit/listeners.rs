@@ -16,9 +16,8 @@ use super::{
     TransitTarget,
     column::{ACCEPTED, CLOSED, Column, OPEN, REFUSED},
     sockets::compare,
-    target::{plant, remove},
 };
-use crate::{ScenarioError, Trial};
+use crate::{ScenarioError, Trial, security::defect::under_defect};
 
 /// Rows that are probed side by side: a row is a handful of small processes one after the other, most of whose time is waiting.
 const ROWS_AT_ONCE: usize = 5;
@@ -49,9 +48,8 @@ pub async fn listeners(trial: &Trial, target: &dyn TransitTarget, which: Which) 
             NamedLimit::at_most("differences_from_model", 0.0, "listeners"),
         ],
     );
-    plant(trial, target).await?;
-    let outcome = probe_all(trial, target, which).await;
-    outcome.and(remove(trial, target).await)
+    let (plant, undo) = (|id| target.sabotage(trial, id), |id| target.undo_sabotage(trial, id));
+    under_defect(trial, plant, undo, Box::pin(probe_all(trial, target, which))).await
 }
 
 /// One row of the matrix.

@@ -28,33 +28,6 @@ pub trait TransitTarget: Send + Sync {
     async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError>;
 }
 
-/// Plants the trial's defect, where it has one. One that is planted by half does not stay, and the first error is the one to tell.
-///
-/// # Errors
-/// [`ScenarioError`] when it cannot be planted.
-pub(super) async fn plant(trial: &Trial, target: &dyn TransitTarget) -> Result<(), ScenarioError> {
-    let Some(sabotage) = trial.sabotage else { return Ok(()) };
-    trial.note("sabotage", sabotage.what);
-    if let Err(error) = target.sabotage(trial, sabotage.id).await {
-        if let Err(further) = target.undo_sabotage(trial, sabotage.id).await {
-            trial.note("sabotage", format!("what was planted of it may be left: {further}"));
-        }
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Removes the trial's defect, where it has one.
-///
-/// # Errors
-/// [`ScenarioError`] when it cannot be removed.
-pub(super) async fn remove(trial: &Trial, target: &dyn TransitTarget) -> Result<(), ScenarioError> {
-    match trial.sabotage {
-        Some(sabotage) => target.undo_sabotage(trial, sabotage.id).await,
-        None => Ok(()),
-    }
-}
-
 /// Puts the intended text back into one of a node's files. A file without the planted one is left as it is: a defect that was planted by half
 /// did not come so far.
 ///

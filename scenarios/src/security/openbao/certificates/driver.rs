@@ -191,11 +191,15 @@ impl Rotation<'_> {
             }
             // A node that was restarted presents nothing until it is there again, and is gone only when it had the whole time for that.
             let left = self.target.take_up_limit().saturating_sub(begun.elapsed()).max(LOOK_LIMIT);
-            let _ = within("any certificate", left, Duration::from_millis(300), || async {
+            let presented = within("any certificate", left, Duration::from_millis(300), || async {
                 self.seen(&listener).await.ok().flatten().ok_or("no certificate")
-            })
-            .await;
-            let found = match self.seen(&listener).await? {
+            });
+            let presented = match presented.await {
+                Ok(seen) => Some(seen),
+                // An engine that cannot look is an error, and no silence of the listener.
+                Err(_silent) => self.seen(&listener).await?,
+            };
+            let found = match presented {
                 Some(seen) if seen.serial == *wanted => continue,
                 Some(seen) => {
                     let id = if seen.issuer.contains("somebody else") { "foreign-issuer" } else { finding };
