@@ -157,6 +157,7 @@ async fn kill(trial: &Trial, points: &Points, node: &Node) -> Result<Confirmed<K
     points.struck.note_kill();
     match inject(fault, trial.origin()).await?.confirm(FAULT_LIMIT).await {
         Ok(confirmed) => {
+            points.struck.note_dead();
             trial.note("fault", format!("{}: {}", confirmed.record().target, confirmed.record().confirmed_by));
             Ok(confirmed)
         }

@@ -214,6 +214,7 @@ impl HaTarget for Points {
     }
 
     async fn has_noticed(&self, hit: &[Node]) -> Result<(), String> {
+        self.struck.note_dead();
         during::has_noticed(self, hit).await
     }
 

@@ -35,7 +35,7 @@ impl NodeTraffic {
             stream.pieces.iter().any(|(bytes, _)| bytes.windows(part.len()).any(|window| window == part.as_bytes()))
         };
         let saw_control = all.iter().any(|stream| holds(stream, &text));
-        // A server may end the connection before the second half is sent; the first half alone tells whose stream it is.
+        // The last bytes may be missing where a server ends the connection early; half of it tells whose stream it is.
         let begins = &text[..text.len() / 2];
         let controls: BTreeSet<_> = all.iter().filter(|stream| holds(stream, begins)).map(|stream| (stream.from, stream.to)).collect();
         // What is answered to a control is no link's either.
