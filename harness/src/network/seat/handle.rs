@@ -5,18 +5,36 @@ use std::{
     time::Duration,
 };
 
+use rand::RngExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Forwarding, Probed, Sample, Watched,
     program::{Mode, SEAT_ARGUMENT},
+    watch::WatchOrder,
 };
 use crate::{network::NetworkError, topology::Node};
 
+/// The volume that all seats share.
+const SHARED: &str = "/seat";
 /// Where the program stands in every seat.
 const PROGRAM: &str = "/seat/program";
 /// Starting the program and reading its answer takes well under this beside its own time.
 const EXEC_MARGIN: Duration = Duration::from_secs(20);
+
+/// The word on which watches end, from whichever seats they look.
+#[derive(Debug, Clone)]
+pub struct WatchEnd {
+    file: String,
+}
+
+impl WatchEnd {
+    /// A word of one's own: scenarios watch side by side.
+    #[expect(clippy::new_without_default, reason = "each is another")]
+    pub fn new() -> Self {
+        Self { file: format!("end-{:016x}", rand::rng().random::<u64>()) }
+    }
+}
 
 /// A pod in a zone. Clones are handles of the same one.
 #[derive(Debug, Clone)]
@@ -52,12 +70,21 @@ impl Seat {
         Err(self.failed(format!("{} of {} ports were probed", probed.len(), ports.len())))
     }
 
-    /// Watches ports for `time`.
+    /// Watches ports until `end` is said, at most for `time`.
     ///
     /// # Errors
     /// [`NetworkError`] when the probe does not work.
-    pub async fn watch(&self, ports: &[Watched], time: Duration) -> Result<Vec<Sample>, NetworkError> {
-        self.carry_out(Mode::Watch, time, time, &ports).await
+    pub async fn watch(&self, ports: &[Watched], end: &WatchEnd, time: Duration) -> Result<Vec<Sample>, NetworkError> {
+        let order = WatchOrder { ports: ports.to_vec(), end: format!("{SHARED}/{}", end.file) };
+        self.carry_out(Mode::Watch, time, time, &order).await
+    }
+
+    /// Ends the watches of all seats that wait for this word.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when the word does not reach the seats.
+    pub async fn end_watches(&self, end: &WatchEnd) -> Result<(), NetworkError> {
+        Ok(self.pod.put_files_in_pod(SHARED, &[(end.file.as_str(), b"".as_slice(), 0o644)]).await?)
     }
 
     /// Leads connections to the seat's ports on for `time`; returns after that.

@@ -10,7 +10,7 @@ mod program;
 mod watch;
 
 pub use forward::Forwarding;
-pub use handle::Seat;
+pub use handle::{Seat, WatchEnd};
 pub use probe::{Answer, Probed};
 pub use program::become_seat_if_asked;
 pub use watch::{Sample, SampleKind, Watched};

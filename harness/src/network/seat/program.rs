@@ -19,7 +19,7 @@ const LIFE_MAX: Duration = Duration::from_mins(10);
 pub(super) enum Mode {
     /// Connects once to each of many ports.
     Probe,
-    /// Keeps connections and makes new ones, for a time.
+    /// Keeps connections and makes new ones, until told to end or for a time.
     Watch,
     /// Leads connections on, for a time.
     Forward,

@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     net::SocketAddr,
+    path::Path,
     rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -30,6 +31,18 @@ const HELD_EVERY: Duration = Duration::from_millis(50);
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// The record of a `ClientHello` (RFC 8446, 5.1 and 4.1.2) that announces 8192 bytes; the rest are zeros.
 const HELLO: [u8; 11] = [22, 3, 1, 0x20, 0, 1, 0, 0x1f, 0xfc, 3, 3];
+
+/// Between two looks whether the watch was told to end.
+const END_EVERY: Duration = Duration::from_millis(100);
+
+/// What a watch is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WatchOrder {
+    /// The ports.
+    pub ports: Vec<Watched>,
+    /// The watch ends when this file is there. It is on the volume that all seats share, so one file ends the watches of all.
+    pub end: String,
+}
 
 /// A port that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,17 +84,24 @@ pub(in crate::network) fn now_us() -> u64 {
 
 type Samples = Rc<RefCell<Vec<Sample>>>;
 
-/// Watches all ports for `time`.
-pub(super) async fn watch(all: Vec<Watched>, time: Duration) -> Vec<Sample> {
+/// Watches all ports until told to end, at most for `time`.
+pub(super) async fn watch(order: WatchOrder, time: Duration) -> Vec<Sample> {
     let until = Instant::now() + time;
     let samples = Samples::default();
     let tasks = LocalSet::new();
-    for watched in all {
+    for watched in order.ports {
         let address = watched.address;
         tasks.spawn_local(keep_connecting(address, until, Rc::clone(&samples)));
         tasks.spawn_local(hold(watched, until, Rc::clone(&samples)));
     }
-    tasks.run_until(sleep_until(until)).await;
+    let end = Path::new(&order.end);
+    let is_over = || Instant::now() >= until || end.exists();
+    let over = async {
+        while !is_over() {
+            sleep(END_EVERY).await;
+        }
+    };
+    tasks.run_until(over).await;
     drop(tasks);
     samples.take()
 }
@@ -179,11 +199,23 @@ mod tests {
         assert_eq!(unacknowledged(table, 0xD2F2, 0x18EB), None);
     }
 
+    fn order(address: SocketAddr, end: &str) -> WatchOrder {
+        WatchOrder { ports: vec![Watched { address, asks_for_tls: false }], end: end.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_when_it_is_told_to() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let began = Instant::now();
+        watch(order(server.local_addr().unwrap(), "/"), Duration::from_secs(30)).await;
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
     #[tokio::test]
     async fn a_server_that_never_answers_is_reached_by_its_kernel() {
         let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = server.local_addr().unwrap();
-        let samples = watch(vec![Watched { address, asks_for_tls: false }], Duration::from_secs(2)).await;
+        let samples = watch(order(address, "/nowhere"), Duration::from_secs(2)).await;
         let of = |kind: SampleKind| samples.iter().filter(|sample| sample.kind == kind && sample.reached).count();
         assert!(of(SampleKind::New) >= 2, "{samples:?}");
         assert!(of(SampleKind::Held) >= 3, "{samples:?}");
@@ -194,7 +226,7 @@ mod tests {
         let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = server.local_addr().unwrap();
         drop(server);
-        let samples = watch(vec![Watched { address, asks_for_tls: false }], Duration::from_secs(1)).await;
+        let samples = watch(order(address, "/nowhere"), Duration::from_secs(1)).await;
         assert!(!samples.is_empty() && samples.iter().all(|sample| !sample.reached && sample.kind == SampleKind::New), "{samples:?}");
         let in_turn = |pair: &[Sample]| pair[0].began_us <= pair[0].at_us && pair[0].at_us <= pair[1].began_us;
         assert!(samples.windows(2).all(in_turn), "{samples:?}");

@@ -99,14 +99,14 @@ impl ZoneClient<'_> {
         SocketAddr::from((self.seat.address(), self.forwarding.port))
     }
 
-    /// Logs in and asks again and again, until told to stop. The answers are in the order in which they were asked for.
-    pub async fn keep_asking(&self, target: &dyn TlsTarget, authority: &str, until: Instant) -> Result<Vec<Asked>, ScenarioError> {
+    /// Logs in and asks again and again, until it is over. The answers are in the order in which they were asked for.
+    pub async fn keep_asking(&self, target: &dyn TlsTarget, authority: &str, is_over: &AtomicBool) -> Result<Vec<Asked>, ScenarioError> {
         // The client connects to 127.0.0.1, which every certificate names; from there on nobody looks into its connection.
         let link = SlowLink::open(self.way(), Duration::ZERO).await?;
         let way = link.address();
         let in_turn = (0..AT_ONCE).map(|number| async move {
             sleep(EVERY * number / AT_ONCE).await;
-            self.ask_in_turn(target, way, authority, until).await
+            self.ask_in_turn(target, way, authority, is_over).await
         });
         let mut all: Vec<Asked> = join_all(in_turn).await.into_iter().flatten().collect();
         all.sort_by_key(|asked| asked.began);
@@ -114,9 +114,9 @@ impl ZoneClient<'_> {
     }
 
     /// One login after the other.
-    async fn ask_in_turn(&self, target: &dyn TlsTarget, way: SocketAddr, authority: &str, until: Instant) -> Vec<Asked> {
+    async fn ask_in_turn(&self, target: &dyn TlsTarget, way: SocketAddr, authority: &str, is_over: &AtomicBool) -> Vec<Asked> {
         let mut all = Vec::new();
-        while Instant::now() < until {
+        while !is_over.load(Ordering::Relaxed) {
             let began = Instant::now();
             let error = match timeout(LIMIT, target.connect(&self.listener, way, authority)).await {
                 Ok(outcome) => outcome.err(),

@@ -51,7 +51,7 @@ const fn scenario(
         method: METHOD,
         does_not_show: DOES_NOT_SHOW,
         needs_high_availability: false,
-        deadline: Duration::from_secs(150),
+        deadline: Duration::from_secs(210),
         sabotages,
         run,
     }
