@@ -89,7 +89,8 @@ pub async fn speak(address: SocketAddr, protocol: Plaintext) -> PlainAnswer {
 }
 
 impl Plaintext {
-    fn request(self) -> Vec<u8> {
+    /// What it says first.
+    pub(crate) fn request(self) -> Vec<u8> {
         match self {
             Self::Postgres => {
                 let body = b"\x00\x03\x00\x00user\0app\0database\0dora\0\0";

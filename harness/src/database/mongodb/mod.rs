@@ -2,11 +2,13 @@
 
 mod access;
 mod archive;
+mod certificate_shown;
 mod configuration;
 mod content;
 mod error;
 mod member;
 mod replica_set;
+mod revocation;
 mod start;
 mod step_down;
 
@@ -18,10 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{Access, Connection, Reach, ask_in_plaintext};
 pub use archive::{Archive, ArchivedCollection};
+pub use certificate_shown::show_certificate;
 pub use content::{DATABASE, TRIALS, digests, load, to_json};
 pub use error::{MongodbError, limited};
 pub use member::MemberState;
 pub use replica_set::{ADMIN, APPLICATION, OPERATOR, PORT, Passwords, ReplicaSet, SetRecord};
+pub use revocation::{add_revocation_lists, put_revocation_lists};
 pub use start::SetSpec;
 pub use step_down::StepDown;
 

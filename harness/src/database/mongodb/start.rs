@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{
     ADMIN, APPLICATION, Access, Connection, MongodbError, OPERATOR, PORT, Passwords, Reach, ReplicaSet, SetRecord, error::limited,
+    revocation::REVOCATION_LISTS,
 };
 use crate::{
     database::Cluster as _,
@@ -90,6 +91,8 @@ async fn start_node(ground: &Ground, spec: &SetSpec, seats: &[Seat], index: usiz
     });
     let config = assets::render("config/mongodb/mongod.conf.j2", context)?;
     let start = assets::text("config/mongodb/start.sh")?;
+    // All certificates of a new set are the root's own.
+    let lists = ground.authority().revocation_list()?;
     let node = ground
         .start(PodSpec {
             seat,
@@ -100,6 +103,7 @@ async fn start_node(ground: &Ground, spec: &SetSpec, seats: &[Seat], index: usiz
             hosts: seats.iter().map(|seat| (seat.name.clone(), seat.address)).collect(),
             files: vec![
                 ("/dora/config/mongod.conf".into(), config.into_bytes(), 0o600),
+                (REVOCATION_LISTS.into(), lists.into_bytes(), 0o644),
                 ("/dora/bin/start.sh".into(), start.as_bytes().to_vec(), 0o755),
             ],
             env: Vec::new(),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        mongodb::{DATABASE, PORT, ReplicaSet, ask_in_plaintext, limited},
+        mongodb::{DATABASE, PORT, ReplicaSet, add_revocation_lists, ask_in_plaintext, limited},
     },
     patience::within,
     platform::all_healthy,
@@ -165,6 +165,10 @@ impl TransitTarget for Target {
             EXTRA_PORT => ExtraPort::new(self.last()?.clone(), NOBODYS_PORT).open().await,
             FOREIGN_AUTHORITY => {
                 trust_both(trial, self.last()?, AUTHORITY, true).await?;
+                // Without a list of its issuer's a certificate is refused, however trusted. The list may stay: it trusts nobody.
+                let list = trial.ground().foreign_authority().revocation_list();
+                let list = list.map_err(|error| ScenarioError::client("make a list of revoked certificates", error))?;
+                add_revocation_lists(self.last()?, &list).await?;
                 self.restart().await
             }
             other => {

@@ -119,6 +119,7 @@ impl Rotation<'_> {
             return Err(ScenarioError::client("read a certificate", format!("{place} presents none before anything is rotated")));
         }
         sleep(SETTLE).await;
+        self.target.learn_of(&[first, second]).await?;
         let skipped = self.trial.is_sabotaged_by(ONE_SKIPPED);
         let issued = self.all_nodes(first, skipped).await?;
         self.judge(&issued, "certificate-not-rotated").await?;

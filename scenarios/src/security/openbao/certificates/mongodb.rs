@@ -1,4 +1,5 @@
-//! MongoDB: members take up new files by `rotateCertificates`; they know each other by certificate. An arbiter is restarted.
+//! MongoDB: members take up new files by `rotateCertificates`; they know each other by certificate, and look each up in a list of
+//! revoked ones. An arbiter is restarted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,12 +7,14 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        mongodb::{PORT, ReplicaSet},
+        mongodb::{PORT, ReplicaSet, add_revocation_lists, put_revocation_lists, show_certificate},
     },
     patience::within,
-    security::StartTls,
+    security::{Identity, StartTls},
+    service::openbao::Pki,
     topology::Node,
 };
+use dora_reports::evidence::{Finding, ProbeCell, ProbeMatrix, ProbeRow};
 use mongodb::bson::doc;
 use tokio::time::timeout;
 
@@ -20,32 +23,50 @@ use super::{
     repeat::Repeats,
     target::CertificateTarget,
 };
-use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, security::Listener};
+use crate::{
+    Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
+    security::{Listener, openbao::parts::openbao},
+};
 
-/// A member with a foreign certificate is none: it would have to be brought back from outside.
-const PLANTED: [Sabotage; 3] = {
+const OLD_LIST: &str = "revocation-list-not-renewed";
+
+/// A member with a foreign certificate is none: it would have to be brought back from outside. A member without any list of the clients'
+/// authority is none either: it refuses all of that authority's certificates.
+const PLANTED: [Sabotage; 4] = {
     let [one_skipped, not_taken_up, _, _, old_authority] = SABOTAGES;
-    [one_skipped, not_taken_up, old_authority]
+    [
+        one_skipped,
+        not_taken_up,
+        old_authority,
+        Sabotage {
+            id: OLD_LIST,
+            what: "the last member gets the list of revoked certificates as it was before the client's was revoked",
+            expects: "revoked-certificate-accepted",
+        },
+    ]
 };
 
 /// The scenario.
 pub const SCENARIO: Scenario = Scenario {
     id: "security/openbao/certificates-mongodb",
-    title: "MongoDB: certificates and their authority change under load",
+    title: "MongoDB: certificates and their authority change under load; revoked ones are refused",
     pillar: Pillar::Security,
     database: Database::Openbao,
     clauses: &["SEC-CERT"],
     goal: "Every member of both sets, which proves itself to the others by its certificate, gets that from OpenBao, and another authority's after that, \
-           and no client notices.",
+           and no client notices; who shows a member a revoked certificate is turned away for that reason.",
     method: METHOD,
     does_not_show: &[
         "an attempt that is never made again: clients repeat one for up to 6 s, as drivers do; how often they had to is measured",
-        "revoked certificates: the members are given no list",
+        "that lists of revoked certificates are brought to the members by themselves: the harness brings them here",
+        "a revoked intermediate authority: members look up the certificate at the chain's end and none above it",
+        "connections that were open before a certificate was revoked: a member looks at it when a connection begins",
+        "clients that show no certificate: MongoDB lets them log in by password",
         "another root: the clients trust the run's root throughout, and the chain brings the intermediate along",
         "new connections between members while one of them is not rotated yet, beyond what the load meets",
     ],
     needs_high_availability: false,
-    deadline: Duration::from_secs(180),
+    deadline: Duration::from_secs(240),
     sabotages: &PLANTED,
     run: |trial| {
         Box::pin(async move {
@@ -54,7 +75,7 @@ pub const SCENARIO: Scenario = Scenario {
             if sets.is_empty() {
                 return Err(ScenarioError::Missing("there is no MongoDB in this run".into()));
             }
-            let target = MongodbCertificates { sets, repeats: Repeats::within(REPEAT_LIMIT) };
+            let target = MongodbCertificates { trial, sets, repeats: Repeats::within(REPEAT_LIMIT) };
             let outcome = rotate(trial, &target).await;
             trial.measure("repeated_attempts", Some(target.repeats.repeated() as f64), "attempts");
             outcome
@@ -75,7 +96,13 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// From an arbiter's new process to an open port.
 const RETURN_LIMIT: Duration = Duration::from_secs(30);
 
-struct MongodbCertificates {
+/// Life of the certificates that clients show here.
+const CLIENT_LIFETIME: Duration = Duration::from_secs(3600);
+/// From the members' new lists to their answers in accordance with them.
+const LISTS_LIMIT: Duration = Duration::from_secs(10);
+
+struct MongodbCertificates<'a> {
+    trial: &'a Trial,
     /// The one with an arbiter first.
     sets: Vec<Arc<ReplicaSet>>,
     repeats: Repeats,
@@ -90,8 +117,44 @@ async fn greet(set: &ReplicaSet) -> Result<(), String> {
     answer.map(drop)
 }
 
+impl MongodbCertificates<'_> {
+    /// What each kind of certificate gets from each member.
+    async fn probe(&self, members: &[Node], kinds: &[(&str, &str, Identity)]) -> ProbeMatrix {
+        let authority = self.trial.ground().authority().certificate();
+        let mut rows = Vec::new();
+        for member in members {
+            let mut cells = Vec::new();
+            for (_, expected, identity) in kinds {
+                cells.push(Some(ProbeCell::new(*expected, show_certificate(member, authority, identity).await)));
+            }
+            rows.push(ProbeRow { name: format!("{}:{PORT}", member.name()), cells });
+        }
+        ProbeMatrix {
+            title: "Client certificates that were shown to the members".into(),
+            row_heading: "Listener".into(),
+            columns: kinds.iter().map(|(name, _, _)| (*name).to_owned()).collect(),
+            rows,
+        }
+    }
+
+    /// Registers what is wrong with the answers.
+    fn judge(&self, matrix: &ProbeMatrix, kinds: &[(&str, &str, Identity)]) {
+        for row in &matrix.rows {
+            for ((name, expected, _), cell) in kinds.iter().zip(row.cells.iter().flatten()).filter(|(_, cell)| !cell.ok) {
+                let message = format!("{}: the certificate `{name}` was answered with {} instead of {expected}", row.name, cell.observed);
+                self.trial.find(match (*name, cell.observed.as_str()) {
+                    ("revoked", "accepted") => Finding::violation("revoked-certificate-accepted", message),
+                    ("good", _) => Finding::violation("good-certificate-refused", message),
+                    // Refused, but for another reason than the one that is to be shown.
+                    _ => Finding::unconfirmed("refused-for-another-reason", message),
+                });
+            }
+        }
+    }
+}
+
 #[async_trait]
-impl CertificateTarget for MongodbCertificates {
+impl CertificateTarget for MongodbCertificates<'_> {
     fn nodes(&self) -> Vec<Node> {
         self.sets.iter().flat_map(|set| set.nodes()).collect()
     }
@@ -112,6 +175,19 @@ impl CertificateTarget for MongodbCertificates {
         REQUEST_LIMIT
     }
 
+    /// A member refuses a peer's certificate whose issuer's list it lacks, so all have the lists before one has such a certificate.
+    async fn learn_of(&self, authorities: &[&Pki]) -> Result<(), ScenarioError> {
+        let mut lists = String::new();
+        for authority in authorities {
+            lists.push_str(&authority.revocation_list().await?);
+        }
+        for node in self.nodes() {
+            add_revocation_lists(&node, &lists).await?;
+            self.take_up(&node).await?;
+        }
+        Ok(())
+    }
+
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {
         let failed = |error: String| ScenarioError::client(format!("make {} take up its certificate", node.name()), error);
         let holds_data = |set: &&Arc<ReplicaSet>| set.data_nodes().iter().any(|member| member.name() == node.name());
@@ -128,5 +204,42 @@ impl CertificateTarget for MongodbCertificates {
         })
         .await
         .map_err(Into::into)
+    }
+
+    /// Two certificates that clients show, alike but that one is revoked: every member takes the one and refuses the other.
+    async fn further(&self) -> Result<(), ScenarioError> {
+        let trial = self.trial;
+        let bao = openbao(trial).await?;
+        let pki = Pki::set_up(&bao, trial.ground().authority(), "mongodb-clients", "MongoDB clients").await?;
+        let good = pki.issue_client("good", CLIENT_LIFETIME).await?;
+        let revoked = pki.issue_client("revoked", CLIENT_LIFETIME).await?;
+        let old_list = pki.revocation_list().await?;
+        pki.revoke(&revoked).await?;
+        let list = pki.revocation_list().await?;
+        let members = self.nodes();
+        let mut before = Vec::new();
+        for (index, member) in members.iter().enumerate() {
+            let stays_old = trial.is_sabotaged_by(OLD_LIST) && index + 1 == members.len();
+            before.push(add_revocation_lists(member, if stays_old { &old_list } else { &list }).await?);
+            self.take_up(member).await?;
+        }
+        // As its log has it: the member itself closes the connection without a word.
+        let kinds = [("good", "accepted", good.identity), ("revoked", "certificate revoked", revoked.identity)];
+        let settled = within("every certificate's due answer", LISTS_LIMIT, Duration::from_millis(300), || async {
+            let matrix = self.probe(&members, &kinds).await;
+            if matrix.ok() { Ok(matrix) } else { Err("some answers differ") }
+        });
+        let matrix = match settled.await {
+            Ok(matrix) => matrix,
+            Err(_deadline) => self.probe(&members, &kinds).await,
+        };
+        // The rotation that follows makes them take these up.
+        for (member, lists) in members.iter().zip(&before) {
+            put_revocation_lists(member, lists).await?;
+        }
+        self.judge(&matrix, &kinds);
+        trial.matrix(matrix);
+        pki.remove().await?;
+        Ok(())
     }
 }

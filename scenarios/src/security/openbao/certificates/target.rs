@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dora_fixtures::assets;
-use dora_harness::{security::Identity, topology::Node};
+use dora_harness::{security::Identity, service::openbao::Pki, topology::Node};
 
 use crate::{ScenarioError, security::Listener};
 
@@ -27,6 +27,11 @@ pub trait CertificateTarget: Send + Sync {
     /// A request that takes longer failed.
     fn request_limit(&self) -> Duration {
         Duration::from_secs(8)
+    }
+
+    /// Comes before the first certificate of each of these authorities, for software to which the root that signed one does not suffice.
+    async fn learn_of(&self, _authorities: &[&Pki]) -> Result<(), ScenarioError> {
+        Ok(())
     }
 
     /// Makes a running node take up the files that were put in place: without a restart where its software can do that.
