@@ -7,7 +7,7 @@ use dora_fixtures::assets;
 use dora_harness::{
     database::{
         Cluster as _,
-        neo4j::{BOLT, CONFIGURATION, CausalCluster, CommunityServer, Dialect, GraphClient, GraphError, Login},
+        neo4j::{BOLT, CONFIGURATION, CausalCluster, CommunityServer, Dialect, GraphClient, GraphError, HTTPS, Login},
     },
     patience::within,
     platform::all_healthy,
@@ -20,6 +20,7 @@ use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-server";
 const PLAIN_HTTP: &str = "http-on-the-single-server";
+const HTTPS_CLOSED: &str = "https-closed-on-the-single-server";
 const PLAINTEXT: &str = "plaintext-on-the-single-server";
 const NO_CERTIFICATE: &str = "core-without-client-certificates";
 const PLAIN_CLIENT: &str = "client-in-plaintext";
@@ -47,6 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
         sabotages: &[
             Sabotage { id: EXTRA_PORT, what: "something else listens on one server", expects: "undeclared-listener" },
             Sabotage { id: PLAIN_HTTP, what: "the single server has a plain HTTP connector", expects: "undeclared-listener" },
+            Sabotage { id: HTTPS_CLOSED, what: "the single server does not serve HTTPS", expects: "missing-listener" },
             Sabotage { id: PLAINTEXT, what: "the single server's Bolt takes clients without TLS", expects: "plaintext-accepted" },
             Sabotage { id: NO_CERTIFICATE, what: "one core asks no other for a certificate", expects: "missing-certificate-accepted" },
         ],
@@ -179,6 +181,7 @@ impl Target {
         }
         let (node, intended, defect) = match id {
             PLAIN_HTTP => (self.community()?.node().clone(), "server.http.enabled=false", "server.http.enabled=true"),
+            HTTPS_CLOSED => (self.community()?.node().clone(), "server.https.enabled=true", "server.https.enabled=false"),
             NO_CERTIFICATE => {
                 (self.last_core()?, "dbms.ssl.policy.cluster.client_auth=REQUIRE", "dbms.ssl.policy.cluster.client_auth=NONE")
             }
@@ -189,7 +192,15 @@ impl Target {
         } else {
             restore(&node, CONFIGURATION, defect, intended).await?;
         }
-        self.restart(&node).await
+        self.restart(&node).await?;
+        if id == HTTPS_CLOSED && !planted {
+            // Health is asked over Bolt, which a restarted server serves a little before HTTPS.
+            within("HTTPS on the single server", SETTLE_LIMIT, Duration::from_millis(200), || async {
+                if node.accepts(HTTPS).await { Ok(()) } else { Err("nobody listens there") }
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 

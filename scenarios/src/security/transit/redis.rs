@@ -18,6 +18,7 @@ use super::{ExtraPort, TransitTarget, Which, links, listeners, trust_both};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port";
+const EXTRA_UDP_PORT: &str = "extra-udp-port";
 const PLAINTEXT_PORT: &str = "plaintext-port";
 const OLD_TLS: &str = "tls-1-2-on-one-cluster-node";
 const WEAK_SUITE: &str = "weak-suite-on-one-server";
@@ -43,6 +44,7 @@ pub const SCENARIOS: &[Scenario] = &[
         deadline: Duration::from_secs(240),
         sabotages: &[
             Sabotage { id: EXTRA_PORT, what: "something else listens on one node", expects: "undeclared-listener" },
+            Sabotage { id: EXTRA_UDP_PORT, what: "something else takes datagrams on one node", expects: "undeclared-listener" },
             Sabotage { id: PLAINTEXT_PORT, what: "one server also listens without TLS", expects: "undeclared-listener" },
             Sabotage { id: OLD_TLS, what: "the last server accepts TLS 1.2", expects: "old-tls-accepted" },
             Sabotage { id: WEAK_SUITE, what: "the last server accepts a suite with a short tag", expects: "weak-suite-accepted" },
@@ -210,6 +212,7 @@ impl TransitTarget for Target {
         let (node, access) = self.last()?;
         match id {
             EXTRA_PORT => ExtraPort::new(node, NOBODYS_PORT).open().await,
+            EXTRA_UDP_PORT => ExtraPort::for_datagrams(node, NOBODYS_PORT).open().await,
             PLAINTEXT_PORT => self.set(&node, access, &[("port", &OTHER_PORT.to_string())]).await,
             OLD_TLS => self.set(&node, access, &[("tls-protocols", "TLSv1.2 TLSv1.3")]).await,
             WEAK_SUITE => {
@@ -235,6 +238,7 @@ impl TransitTarget for Target {
         let (node, access) = self.last()?;
         match id {
             EXTRA_PORT => ExtraPort::new(node, NOBODYS_PORT).close().await?,
+            EXTRA_UDP_PORT => ExtraPort::for_datagrams(node, NOBODYS_PORT).close().await?,
             PLAINTEXT_PORT => self.set(&node, access, &[("port", "0")]).await?,
             OLD_TLS => self.set(&node, access, &[("tls-protocols", "TLSv1.3")]).await?,
             WEAK_SUITE => {

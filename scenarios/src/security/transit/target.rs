@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dora_fixtures::assets;
 use dora_harness::{
-    fault::probe::listens,
+    engine::EngineError,
     patience::within,
+    security::{ListeningSockets, Transport},
     topology::{Member, Node},
 };
 
@@ -54,12 +55,18 @@ const EXEC_LIMIT: Duration = Duration::from_secs(10);
 pub struct ExtraPort {
     node: Node,
     port: u16,
+    transport: Transport,
 }
 
 impl ExtraPort {
-    /// On that node.
+    /// On that node, for connections.
     pub fn new(node: Node, port: u16) -> Self {
-        Self { node, port }
+        Self { node, port, transport: Transport::Tcp }
+    }
+
+    /// On that node, for datagrams.
+    pub fn for_datagrams(node: Node, port: u16) -> Self {
+        Self { node, port, transport: Transport::Udp }
     }
 
     /// Opens it.
@@ -81,19 +88,30 @@ impl ExtraPort {
     async fn switch(&self, what: &str, expected: bool) -> Result<(), ScenarioError> {
         let script = assets::text("config/probe/listen.sh")?;
         let port = self.port.to_string();
-        let output = self.node.exec_in_pod(&["sh", "-c", script, "listen", what, "0.0.0.0", &port], &[], EXEC_LIMIT).await?;
+        let transport = match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        let command = ["sh", "-c", script, "listen", what, "0.0.0.0", &port, transport];
+        let output = self.node.exec_in_pod(&command, &[], EXEC_LIMIT).await?;
         if output.code != 0 {
             return Err(ScenarioError::client(format!("{what} a port"), output.stderr));
         }
         within("the port's new state", EXEC_LIMIT, Duration::from_millis(100), || async {
-            match listens(&self.node, self.port).await {
-                Ok(state) if state == expected => Ok(()),
-                Ok(state) => Err(format!("listening: {state}")),
-                Err(error) => Err(error),
-            }
+            let state = self.is_open().await.map_err(|error| error.to_string())?;
+            if state == expected { Ok(()) } else { Err(format!("listening: {state}")) }
         })
         .await?;
         Ok(())
+    }
+
+    async fn is_open(&self) -> Result<bool, EngineError> {
+        let sockets = ListeningSockets::of(&self.node).await?;
+        let open = match self.transport {
+            Transport::Tcp => sockets.tcp,
+            Transport::Udp => sockets.udp,
+        };
+        Ok(open.iter().any(|(_, port)| *port == self.port))
     }
 }
 
