@@ -22,6 +22,7 @@ pub fn all() -> Vec<&'static Scenario> {
         security::transit::mongodb::SCENARIOS,
         security::transit::influxdb::SCENARIOS,
         security::transit::redis::SCENARIOS,
+        security::transit::openbao::SCENARIOS,
         security::identity::postgres::SCENARIOS,
         security::identity::mongodb::SCENARIOS,
         security::identity::influxdb::SCENARIOS,

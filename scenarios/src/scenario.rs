@@ -96,6 +96,8 @@ impl Scenario {
         match self.case() {
             // The key manager stands in the zones beside the database for which it makes credentials.
             "zones" if self.database == Database::Postgres => &[Member::Postgres, Member::Openbao],
+            // Its own listeners and links need none of the databases whose secrets it keeps.
+            "listeners" | "links" if self.database == Database::Openbao => &[Member::Openbao],
             // Certificates of one database need that one beside the key manager, and not all whose secrets it keeps.
             "certificates-neo4j" => &[Member::Neo4j, Member::Openbao],
             "certificates-postgres" | "certificates-etcd" => &[Member::Postgres, Member::Openbao],

@@ -72,6 +72,8 @@ pub struct Attempt {
     pub version: Option<TlsVersion>,
     /// Which suites.
     pub suites: Suites,
+    /// The protocols that the client names (RFC 7301), separated by commas; none where there is nothing.
+    pub alpn: Option<String>,
     /// The file of the client's certificate and key, from [`TlsProber::keep_identity`].
     pub identity: Option<String>,
     /// How the server is verified; not at all where there is nothing.
@@ -144,6 +146,9 @@ fn arguments(address: Ipv4Addr, port: u16, start: StartTls, attempt: &Attempt) -
     if start == StartTls::Postgres {
         add(&["-starttls", "postgres"]);
     }
+    if let Some(protocols) = &attempt.alpn {
+        add(&["-alpn", protocols]);
+    }
     if let Some(identity) = &attempt.identity {
         add(&["-cert", identity, "-key", identity]);
     }
@@ -167,10 +172,17 @@ mod tests {
     #[test]
     fn every_wish_becomes_an_argument() {
         let trust = Trust { authority: "/tmp/own.crt".into(), name: Some("elsewhere".into()), at: Some(7) };
-        let attempt =
-            Attempt { version: Some(TlsVersion::V1_3), suites: Suites::Weak, identity: Some("/tmp/n.pem".into()), trust: Some(trust) };
+        let attempt = Attempt {
+            version: Some(TlsVersion::V1_3),
+            suites: Suites::Weak,
+            alpn: Some("h2,other".into()),
+            identity: Some("/tmp/n.pem".into()),
+            trust: Some(trust),
+        };
         let words = arguments(Ipv4Addr::LOCALHOST, 5432, StartTls::Postgres, &attempt).join(" ");
-        for part in ["-tls1_3", "CCM_8", "-starttls postgres", "-cert /tmp/n.pem", "-verify_hostname elsewhere", "-attime 7"] {
+        let parts =
+            ["-tls1_3", "CCM_8", "-starttls postgres", "-alpn h2,other", "-cert /tmp/n.pem", "-verify_hostname elsewhere", "-attime 7"];
+        for part in parts {
             assert!(words.contains(part), "{part} is missing in {words}");
         }
     }

@@ -30,6 +30,8 @@ pub enum ClientCertificate {
     Optional,
     /// Nobody gets in without one.
     Demanded,
+    /// Nobody gets in without one that the members of the cluster made for each other: none of the run's authority is good.
+    Members,
 }
 
 /// A kind of node: all nodes of that image and role.
@@ -68,6 +70,9 @@ pub struct Listening {
     /// Whether it asks for a client certificate.
     #[serde(default)]
     pub client_certificate: ClientCertificate,
+    /// What a client of it names in the handshake as the protocols that it speaks (RFC 7301), separated by commas. A listener that several
+    /// share may refuse one that names none before it looks at anything else.
+    pub alpn: Option<String>,
     /// Whether a sidecar listens for the database.
     #[serde(default)]
     pub sidecar: bool,
@@ -170,11 +175,9 @@ impl Wiring {
 mod tests {
     use super::*;
 
-    const DESCRIBED: [Member; 5] = [Member::Neo4j, Member::Postgres, Member::Mongodb, Member::Influxdb, Member::Redis];
-
     #[test]
-    fn every_database_is_described_without_mistakes() {
-        for member in DESCRIBED {
+    fn every_part_is_described_without_mistakes() {
+        for member in Member::ALL {
             let wiring = Wiring::of(member).unwrap();
             assert!(!wiring.listener.is_empty() && !wiring.link.is_empty(), "{member}");
         }

@@ -88,6 +88,9 @@ impl Column {
         if listener.plain.is_some() {
             return None;
         }
+        if listener.client_certificate == ClientCertificate::Members {
+            return self.is_for_outsiders().then_some(REFUSED);
+        }
         let (asks, demands) =
             (listener.client_certificate != ClientCertificate::None, listener.client_certificate == ClientCertificate::Demanded);
         match self {
@@ -101,27 +104,51 @@ impl Column {
         }
     }
 
+    /// Whether it is tried at a listener of [`ClientCertificate::Members`]. A good peer cannot be played there, so nothing is tried that
+    /// needs one: TLS 1.2 and 1.3 are refused for want of the certificate, whatever the listener thinks of the version.
+    const fn is_for_outsiders(self) -> bool {
+        matches!(
+            self,
+            Self::Version(TlsVersion::V1_1 | TlsVersion::V1_0)
+                | Self::WeakSuites
+                | Self::Plaintext
+                | Self::NoCertificate
+                | Self::OwnCertificate
+                | Self::ForeignCertificate
+                | Self::ExpiredCertificate
+        )
+    }
+
     /// The finding for something that was accepted and should not have been.
     pub(super) const fn finding(self) -> &'static str {
         match self {
             Self::Version(_) => "old-tls-accepted",
             Self::WeakSuites => "weak-suite-accepted",
             Self::Plaintext => "plaintext-accepted",
-            Self::RightName | Self::OwnCertificate => "right-peer-refused",
+            Self::RightName => "right-peer-refused",
             Self::ForeignAuthority => "foreign-authority-accepted",
             Self::WrongName => "wrong-name-accepted",
             Self::AfterExpiry => "expired-accepted",
             Self::NoCertificate => "missing-certificate-accepted",
             Self::ForeignCertificate => "foreign-certificate-accepted",
             Self::ExpiredCertificate => "expired-certificate-accepted",
-            Self::NoIdentity => "stranger-accepted",
+            Self::OwnCertificate | Self::NoIdentity => "stranger-accepted",
             Self::FromNetwork => "loopback-port-reachable",
         }
     }
 
     /// Words of which one must be in the client's own reason: a refusal for any other reason proves nothing. Where the server refuses, the
-    /// probe that differs in this one thing only and is accepted makes the reason.
-    pub(super) const fn reasons(self) -> &'static [&'static str] {
+    /// probe that differs in this one thing only and is accepted makes the reason; where none is accepted, the server's alert has to.
+    pub(super) fn reasons(self, listener: &Listening) -> &'static [&'static str] {
+        if listener.client_certificate == ClientCertificate::Members {
+            return match self {
+                Self::Version(_) => &["protocol version"],
+                Self::WeakSuites => &["handshake failure"],
+                Self::Plaintext => &[],
+                // Before it asks for a certificate, a server may want the name in its own, which only the members know.
+                _ => &["certificate", "unknown ca", "unrecognized name"],
+            };
+        }
         match self {
             Self::ForeignAuthority => &["issuer certificate", "self-signed certificate", "self signed certificate"],
             Self::WrongName => &["ostname mismatch"],
@@ -147,6 +174,7 @@ mod tests {
         assert_eq!(count("client_certificate = \"optional\""), 13);
         assert_eq!(count("client_certificate = \"demanded\""), 14);
         assert_eq!(count("client_certificate = \"demanded\"\nsidecar = true"), 15);
+        assert_eq!(count("client_certificate = \"members\""), 8);
         assert_eq!(count("on = \"loopback\""), 1);
         assert_eq!(count("plain = \"named\""), 0);
     }

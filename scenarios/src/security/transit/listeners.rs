@@ -211,10 +211,11 @@ async fn probe_row(trial: &Trial, prober: &TlsProber, place: &Place) -> Result<P
             continue;
         };
         let seen = try_one(prober, place, column, expected).await?;
+        let reasons = column.reasons(&place.listener);
         let wrong_reason = seen.verdict == REFUSED
             && expected == REFUSED
-            && !column.reasons().is_empty()
-            && !column.reasons().iter().any(|words| seen.detail.contains(words));
+            && !reasons.is_empty()
+            && !reasons.iter().any(|words| seen.detail.contains(words));
         let ok = seen.verdict == expected && !wrong_reason;
         if !ok {
             let message = format!("{name}: {} was {} ({}) and should have been {expected}", column.name(), seen.verdict, seen.detail);
@@ -242,7 +243,7 @@ async fn try_one(prober: &TlsProber, place: &Place, column: Column, expected: &s
     }
     let demands = listener.client_certificate == ClientCertificate::Demanded;
     // What a good peer shows, so that only one thing is wrong at a time.
-    let mut attempt = Attempt { identity: demands.then(|| files.node.clone()), ..Attempt::default() };
+    let mut attempt = Attempt { alpn: listener.alpn.clone(), identity: demands.then(|| files.node.clone()), ..Attempt::default() };
     let trust = |authority: &str| Some(Trust { authority: authority.to_owned(), name: None, at: None });
     let mut hold = Hold::None;
     match column {

@@ -10,6 +10,7 @@ mod traffic;
 pub mod influxdb;
 pub mod mongodb;
 pub mod neo4j;
+pub mod openbao;
 pub mod postgres;
 pub mod redis;
 
