@@ -41,6 +41,14 @@ fn a_killed_run_leaves_a_bundle_of_what_had_ended() {
 }
 
 #[test]
+fn evidence_from_before_the_size_was_recorded_is_of_the_small_one() {
+    let mut run = serde_json::to_value(sample::sample().run).unwrap();
+    assert!(run.as_object_mut().unwrap().remove("size").is_some());
+    let read: dora_reports::RunInfo = serde_json::from_value(run).unwrap();
+    assert_eq!(read, sample::sample().run);
+}
+
+#[test]
 fn recording_decides_the_clauses_and_replaces_what_was_there() {
     let dir = tempfile::tempdir().unwrap();
     let (evidence, scenarios) = unfinished();

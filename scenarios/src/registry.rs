@@ -97,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn only_scenarios_that_load_the_domain_data_get_more_time_for_more_of_them() {
+        use dora_fixtures::dataset::Size;
+        for scenario in all() {
+            let loads = matches!(scenario.pillar, crate::Pillar::Performance | crate::Pillar::Backup);
+            assert_eq!(scenario.deadline_with(Size::Small), scenario.deadline);
+            assert_eq!(scenario.deadline_with(Size::Medium) > scenario.deadline, loads, "{}", scenario.id);
+        }
+    }
+
+    #[test]
     fn every_clause_of_a_scenario_is_in_the_catalogue() {
         let catalogue = dora_fixtures::catalogue::Catalogue::load();
         for clause in all().iter().flat_map(|scenario| scenario.clauses) {

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use dora_fixtures::dataset::Size;
 use dora_harness::topology::Member;
 use futures_util::future::BoxFuture;
 
@@ -77,7 +78,7 @@ pub struct Scenario {
     pub does_not_show: &'static [&'static str],
     /// Whether it needs a profile that promises to survive the loss of a node.
     pub needs_high_availability: bool,
-    /// The whole scenario's deadline.
+    /// The whole scenario's deadline with the small size of the domain data.
     pub deadline: Duration,
     /// At least one.
     pub sabotages: &'static [Sabotage],
@@ -89,6 +90,14 @@ impl Scenario {
     /// Whether it must run alone, because it measures what others would disturb.
     pub fn is_exclusive(&self) -> bool {
         self.pillar == Pillar::Performance || MEASURES_MOMENTS.contains(&self.case())
+    }
+
+    /// The whole scenario's deadline with the domain data of this size: later where it loads them.
+    pub fn deadline_with(&self, size: Size) -> Duration {
+        match self.pillar {
+            Pillar::Performance | Pillar::Backup => self.deadline * size.deadline_factor(),
+            Pillar::Security | Pillar::Ha => self.deadline,
+        }
     }
 
     /// The parts of the platform that it needs, in the order of [`Database::members`].

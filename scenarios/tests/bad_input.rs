@@ -32,6 +32,7 @@ fn what_does_not_exist_is_wrong_usage_and_the_answer_names_what_does() {
     refused(folder, &["prove", "no-such"], 2, &["no scenario matches `no-such`"]);
     refused(folder, &["conform", "ha/redis", "--sabotage", "no-such"], 2, &["no-such"]);
     refused(folder, &["conform", "--profile", "large"], 2, &["large", "production"]);
+    refused(folder, &["conform", "--size", "large"], 2, &["large", "medium"]);
     refused(folder, &["up", "--only", "cassandra"], 2, &["cassandra", "redis"]);
     refused(folder, &["prove", "--part", "8/7"], 2, &["8/7"]);
     refused(folder, &["conform", "--jobs", "0"], 2, &["--jobs"]);
@@ -46,6 +47,8 @@ fn a_file_that_is_none_is_wrong_usage_and_the_answer_says_where() {
     refused(folder, &["conform", "--config", "broken.toml"], 2, &["broken.toml", "line 2"]);
     std::fs::write(folder.join("unknown.toml"), "speed = 3\n").unwrap();
     refused(folder, &["conform", "--config", "unknown.toml"], 2, &["unknown.toml", "speed"]);
+    std::fs::write(folder.join("size.toml"), "size = \"large\"\n").unwrap();
+    refused(folder, &["conform", "--config", "size.toml"], 2, &["size.toml", "large", "medium"]);
     refused(folder, &["conform", "--config", "missing.toml"], 2, &["missing.toml"]);
     std::fs::write(folder.join("policy.toml"), "zones = 3\n").unwrap();
     refused(folder, &["conform", "--policy", "policy.toml"], 2, &["policy.toml"]);

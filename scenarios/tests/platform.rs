@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use dora_fixtures::catalogue::Catalogue;
+use dora_fixtures::{catalogue::Catalogue, dataset::Size};
 use dora_harness::{
     engine::{
         Engine, RunId, RunKind,
@@ -190,6 +190,7 @@ impl Lab {
             policy: Arc::new(Policy::standard().map_err(|error| error.to_string())?),
             histories,
             seed: 1,
+            size: Size::default(),
             jobs: JOBS,
             sustain: SUSTAIN,
             progress: Arc::new(|event| eprintln!("{event:?}")),

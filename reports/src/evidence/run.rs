@@ -59,6 +59,9 @@ pub struct RunInfo {
     pub command: String,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Size of the domain data: `small` or `medium`. Before it was recorded there was the small one only.
+    #[serde(default = "smallest")]
+    pub size: String,
     /// The machine.
     pub host: HostInfo,
     /// What the whole report does not show, one sentence each.
@@ -70,6 +73,11 @@ pub struct RunInfo {
     /// Processor time of the harness's own process in milliseconds, the load that it put on the platform included; containers are not.
     #[serde(default)]
     pub harness_cpu_ms: Option<u64>,
+}
+
+/// What evidence without a size was made with.
+fn smallest() -> String {
+    "small".to_owned()
 }
 
 /// The machine and the container engine that the run used.

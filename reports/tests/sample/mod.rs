@@ -24,6 +24,7 @@ pub fn sample() -> Evidence {
         harness_version: "0.1.0".to_owned(),
         command: "dora conform --profile production --jobs 2".to_owned(),
         seed: 8_121_984,
+        size: "small".to_owned(),
         host: HostInfo {
             cpus: 2,
             memory_bytes: 24 << 30,

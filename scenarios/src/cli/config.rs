@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dora_fixtures::dataset::Size;
 use dora_harness::{network::Policy, topology::Profile};
 use serde::Deserialize;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub jobs: Option<u16>,
     /// Seconds of sustained operation on the survivors of a fault.
     pub sustain_s: Option<u64>,
+    /// `small` or `medium`: how many domain data.
+    pub size: Option<Size>,
     /// The user's own policy of the zones.
     policy: Option<PathBuf>,
     /// The user's own images, by name in the catalogue.
@@ -100,10 +103,11 @@ mod tests {
 
     #[test]
     fn a_good_file_is_read() {
-        let config = read("profile = \"staging\"\njobs = 3\n[images]\nmongodb = \"mongo:7.0\"\n").unwrap();
+        let config = read("profile = \"staging\"\njobs = 3\nsize = \"medium\"\n[images]\nmongodb = \"mongo:7.0\"\n").unwrap();
         let args = PlatformArgs { profile: None, images: vec![("mongodb".into(), "mine:1".into())] };
         assert_eq!(config.profile(&args).unwrap(), Profile::Staging);
         assert_eq!(config.replacements(&args)["mongodb"], "mine:1");
+        assert_eq!(config.size, Some(Size::Medium));
     }
 
     #[test]
@@ -113,6 +117,7 @@ mod tests {
             ("profile = \"prod\"", "known are"),
             ("jobs = 0", "at least 1"),
             ("jobs = [", "TOML"),
+            ("size = \"large\"", "`medium`"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");

@@ -25,6 +25,7 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use dora_fixtures::dataset::Size;
 use dora_harness::{
     check::{Level, Model},
     topology::{Member, Profile},
@@ -119,6 +120,9 @@ struct RunOptions {
     /// Seed of the domain data
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Size of the domain data: small (some 2,000 records) or medium (some 300,000, with longer deadlines) (default: small)
+    #[arg(long, value_parser = clap::value_parser!(Size))]
+    size: Option<Size>,
 }
 
 #[derive(Debug, Args)]

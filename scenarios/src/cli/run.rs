@@ -79,6 +79,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         policy,
         histories,
         seed: chosen.seed,
+        size: chosen.size.or(config.size).unwrap_or_default(),
         jobs: usize::from(chosen.jobs.or(config.jobs).unwrap_or(8)),
         sustain: Duration::from_secs(chosen.sustain.or(config.sustain_s).unwrap_or(SUSTAIN_S)),
         progress: Arc::new(move |event| builds.build(event)),

@@ -45,7 +45,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
         "send six queries over time, two of audit events and two batches of 20 points in every ten requests, due at a fixed rate",
         "count latency from the moment a request was due, and compare every answer with the model's",
     ],
-    does_not_show: &["the highest rate that the database can serve", "a size beyond the small dataset"],
+    does_not_show: &["the highest rate that the database can serve", "more data than this run's size has"],
     needs_high_availability: false,
     deadline: Duration::from_secs(120),
     sabotages: &[Sabotage {

@@ -41,6 +41,7 @@ pub fn new_evidence(options: &SessionOptions, info: Option<&EngineInfo>, catalog
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
         command: command_line(),
         seed: options.seed,
+        size: options.size.name().to_owned(),
         host,
         not_shown: NOT_SHOWN.map(ToOwned::to_owned).to_vec(),
         problems: Vec::new(),

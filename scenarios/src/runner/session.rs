@@ -69,6 +69,8 @@ pub struct SessionOptions {
     pub histories: PathBuf,
     /// What all random choices of the dataset come from.
     pub seed: u64,
+    /// How many domain data there are.
+    pub size: Size,
     /// How many scenarios run at the same time.
     pub jobs: usize,
     /// How long sustained operation on the survivors of a fault is shown.
@@ -135,7 +137,7 @@ impl Session {
             Ground::lay(engine, GroundOptions { run: options.run.clone(), kind: options.kind, profile: options.profile, images }).await?;
         platform.start(&ground, &options.members).await?;
         let ready_ms = ground.boot().now_ms();
-        let dataset = Arc::new(Dataset::generate(Seed(options.seed), Size::Small));
+        let dataset = Arc::new(Dataset::generate(Seed(options.seed), options.size));
         let peak_memory = Arc::new(AtomicU64::new(0));
         let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
         let setting = Setting {
@@ -247,7 +249,7 @@ impl Session {
     async fn carry_out(&self, trial: &Trial) -> (Result<(), ScenarioError>, End) {
         let scenario = trial.scenario;
         // The deadline is for everything else: how long operation is sustained is the user's choice.
-        let limit = stretched(scenario.deadline) + trial.sustain();
+        let limit = stretched(scenario.deadline_with(self.options.size)) + trial.sustain();
         match timeout(limit, (scenario.run)(trial)).await {
             Ok(outcome) => {
                 let end = End::of(&outcome);
