@@ -37,6 +37,12 @@ fn what_does_not_exist_is_wrong_usage_and_the_answer_names_what_does() {
     refused(folder, &["prove", "--part", "8/7"], 2, &["8/7"]);
     refused(folder, &["conform", "--jobs", "0"], 2, &["--jobs"]);
     refused(folder, &["fault", "inject", "gremlins", "--node", "pg1"], 2, &["gremlins"]);
+    refused(folder, &["fault", "inject", "kill"], 2, &["--node"]);
+    refused(folder, &["fault", "inject", "kill", "--node", "pg1,zone:"], 2, &["zone:", "link:NODE-NODE"]);
+    refused(folder, &["fault", "inject", "partition", "--node", "pg1,link:pg2-pg3"], 2, &["a link is aimed at alone"]);
+    refused(folder, &["fault", "inject", "kill", "--node", "pg1", "--bridge", "pg2"], 2, &["--bridge"]);
+    refused(folder, &["fault", "inject", "bridge", "--node", "pg1", "--peers", "pg2"], 2, &["--bridge"]);
+    refused(folder, &["fault", "inject", "bridge", "--node", "pg1", "--bridge", "pg2"], 2, &["--peers"]);
 }
 
 #[test]

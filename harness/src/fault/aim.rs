@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{database::Cluster, topology::Node};
+use crate::{
+    database::Cluster,
+    network::{Policy, Service},
+    topology::Node,
+};
 
 /// A description of nodes that is resolved when the fault is injected, because roles move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub enum Aim {
     },
     /// All nodes of a cluster.
     Cluster(String),
+    /// The nodes that stand in a zone; of a zone where none stands, those that it may reach.
+    Zone(String),
     /// The two ends of a link.
     Link(String, String),
 }
@@ -28,7 +34,9 @@ pub enum Aim {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AimError {
     /// Not an aim.
-    #[error("`{0}` aims at nothing; write a node's name, `role:ROLE`, `role:ROLE@CLUSTER`, `cluster:NAME` or `link:NODE-NODE`")]
+    #[error(
+        "`{0}` aims at nothing; write a node's name, `role:ROLE`, `role:ROLE@CLUSTER`, `cluster:NAME`, `zone:NAME` or `link:NODE-NODE`"
+    )]
     Malformed(String),
     /// Nothing fits.
     #[error("{aim} does not fit anything; there are {known}")]
@@ -41,11 +49,11 @@ pub enum AimError {
 }
 
 impl Aim {
-    /// The nodes that it means at this moment.
+    /// The nodes that it means at this moment; the policy tells what a zone is.
     ///
     /// # Errors
     /// [`AimError::Nothing`] with what there is.
-    pub async fn resolve(&self, clusters: &[Arc<dyn Cluster>]) -> Result<Vec<Node>, AimError> {
+    pub async fn resolve(&self, clusters: &[Arc<dyn Cluster>], policy: &Policy) -> Result<Vec<Node>, AimError> {
         match self {
             Self::Node(name) => Ok(vec![self.node(name, clusters)?]),
             Self::Link(one, other) => Ok(vec![self.node(one, clusters)?, self.node(other, clusters)?]),
@@ -54,8 +62,19 @@ impl Aim {
                 let known = || clusters.iter().map(|cluster| cluster.name().to_owned()).collect::<Vec<_>>();
                 Ok(found.ok_or_else(|| self.nothing(&known()))?.nodes())
             }
+            Self::Zone(zone) => self.of_zone(zone, policy, clusters),
             Self::Role { role, cluster } => self.with_role(role, cluster.as_deref(), clusters).await,
         }
+    }
+
+    fn of_zone(&self, zone: &str, policy: &Policy, clusters: &[Arc<dyn Cluster>]) -> Result<Vec<Node>, AimError> {
+        if policy.zones.iter().all(|known| known.name != zone) {
+            return Err(self.nothing(&policy.zones.iter().map(|known| known.name.clone()).collect::<Vec<_>>()));
+        }
+        let all: Vec<Node> = clusters.iter().flat_map(|cluster| cluster.nodes()).collect();
+        let fits = |node: &&Node| zone == policy.home || policy.service_of(node).is_some_and(|service| may_reach(policy, zone, service));
+        let found: Vec<Node> = all.iter().filter(fits).cloned().collect();
+        if found.is_empty() { Err(self.nothing(&all.iter().map(|node| node.name().to_owned()).collect::<Vec<_>>())) } else { Ok(found) }
     }
 
     async fn with_role(&self, role: &str, cluster: Option<&str>, clusters: &[Arc<dyn Cluster>]) -> Result<Vec<Node>, AimError> {
@@ -85,6 +104,11 @@ impl Aim {
     }
 }
 
+/// Whether a zone may reach any port of a service.
+fn may_reach(policy: &Policy, zone: &str, service: &Service) -> bool {
+    policy.rules_for(&service.name).any(|rule| rule.from == zone)
+}
+
 impl fmt::Display for Aim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,6 +116,7 @@ impl fmt::Display for Aim {
             Self::Role { role, cluster: None } => write!(formatter, "role:{role}"),
             Self::Role { role, cluster: Some(cluster) } => write!(formatter, "role:{role}@{cluster}"),
             Self::Cluster(name) => write!(formatter, "cluster:{name}"),
+            Self::Zone(name) => write!(formatter, "zone:{name}"),
             Self::Link(one, other) => write!(formatter, "link:{one}-{other}"),
         }
     }
@@ -109,6 +134,7 @@ impl FromStr for Aim {
                 None => Self::Role { role: rest.to_owned(), cluster: None },
             },
             Some(("cluster", name)) => Self::Cluster(name.to_owned()),
+            Some(("zone", name)) => Self::Zone(name.to_owned()),
             Some(("link", ends)) => {
                 let (one, other) = ends.split_once('-').ok_or_else(malformed)?;
                 Self::Link(one.to_owned(), other.to_owned())
@@ -125,17 +151,32 @@ mod tests {
 
     #[test]
     fn aims_read_back() {
-        for text in ["pg1", "role:primary", "role:LEADER@neo4j", "cluster:redis", "link:pg1-pg2"] {
+        for text in ["pg1", "role:primary", "role:LEADER@neo4j", "cluster:redis", "zone:region-2", "link:pg1-pg2"] {
             assert_eq!(text.parse::<Aim>().unwrap().to_string(), text);
         }
-        for text in ["", "role:", "link:pg1", "link:pg1-", "zone:a", "role:@postgres"] {
+        for text in ["", "role:", "link:pg1", "link:pg1-", "zone:", "site:a", "role:@postgres"] {
             assert!(text.parse::<Aim>().is_err(), "{text}");
         }
     }
 
     #[tokio::test]
     async fn what_is_not_there_is_answered_with_what_is() {
-        let error = Aim::Node("pg9".into()).resolve(&[]).await.unwrap_err();
+        let policy = Policy::standard().unwrap();
+        let error = Aim::Node("pg9".into()).resolve(&[], &policy).await.unwrap_err();
         assert_eq!(error.to_string(), "pg9 does not fit anything; there are no nodes");
+        let error = Aim::Zone("moon".into()).resolve(&[], &policy).await.unwrap_err();
+        assert_eq!(error.to_string(), "zone:moon does not fit anything; there are application, data, admin, backup, region-2");
+        assert!(Aim::Zone("backup".into()).resolve(&[], &policy).await.is_err(), "no node, and an aim all the same");
+    }
+
+    #[test]
+    fn a_zone_without_nodes_means_those_that_it_may_reach() {
+        let policy = Policy::standard().unwrap();
+        let reached = |zone: &str| -> Vec<&str> {
+            let services = policy.services.iter().filter(|service| may_reach(&policy, zone, service));
+            services.map(|service| service.name.as_str()).collect()
+        };
+        assert!(reached("application").contains(&"pgbouncer") && !reached("application").contains(&"postgres"));
+        assert_eq!(reached("region-2")[0], "postgres");
     }
 }

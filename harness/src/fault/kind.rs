@@ -30,6 +30,8 @@ pub enum Kind {
     Isolation,
     /// [`super::Partition::between`].
     Partition,
+    /// [`super::Partition::bridge`].
+    Bridge,
     /// [`super::Latency`].
     Latency,
     /// [`super::Loss`].
@@ -60,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Kill,
         Self::Pause,
         Self::Stop,
@@ -69,6 +71,7 @@ impl Kind {
         Self::ProcessKill,
         Self::Isolation,
         Self::Partition,
+        Self::Bridge,
         Self::Latency,
         Self::Loss,
         Self::ConnectionReset,
@@ -95,6 +98,7 @@ impl Kind {
             Self::ProcessKill => "process-kill",
             Self::Isolation => "isolation",
             Self::Partition => "partition",
+            Self::Bridge => "bridge",
             Self::Latency => "latency",
             Self::Loss => "loss",
             Self::ConnectionReset => "connection-reset",
@@ -121,7 +125,8 @@ impl Kind {
             Self::NodeLoss => "cut off and killed; peers meet silence",
             Self::ProcessKill => "a signal to processes inside the node (--process TEXT, --signal)",
             Self::Isolation => "cut from all nodes (--clients: from clients, too; --cut deaf or mute: one way)",
-            Self::Partition => "cut from some nodes (--peers A,B; --clients; --cut)",
+            Self::Partition => "cut from some nodes (--peers A,B; --clients; --cut); several nodes are one side",
+            Self::Bridge => "two sides (--node A,B --peers C,D) reach each other only through a node (--bridge E; --clients; --cut)",
             Self::Latency => "what leaves takes longer (--delay, --jitter; --peers: only to these)",
             Self::Loss => "a share of what arrives is lost (--share)",
             Self::ConnectionReset => "connections to the port are reset, established ones too",
@@ -144,7 +149,7 @@ impl Kind {
     /// Why not.
     pub async fn available(self, pod: &Node) -> Result<(), String> {
         match self {
-            Self::NodeLoss | Self::Isolation | Self::Partition | Self::NameLoss => try_rules(pod, Verdict::Drop).await,
+            Self::NodeLoss | Self::Isolation | Self::Partition | Self::Bridge | Self::NameLoss => try_rules(pod, Verdict::Drop).await,
             Self::Loss => try_rules(pod, Verdict::DropShare(0.5)).await,
             Self::ConnectionReset => try_rules(pod, Verdict::Reset).await,
             Self::Latency => match try_discipline(pod, &traffic::delay(50, 0)).await {

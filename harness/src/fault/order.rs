@@ -38,9 +38,9 @@ pub struct Details {
     pub leave_bytes: u64,
     /// For `clock-skew`, in seconds.
     pub skew_s: i64,
-    /// For `isolation` and `partition`.
+    /// For `isolation`, `partition` and `bridge`.
     pub ways: Ways,
-    /// For `isolation` and `partition`: whether clients lose the node, too.
+    /// For `isolation`, `partition` and `bridge`: whether clients lose the node, too.
     pub clients: bool,
 }
 
@@ -77,8 +77,14 @@ pub struct Order {
     pub kind: Kind,
     /// At whom.
     pub node: NodeRecord,
-    /// The other nodes that it concerns: for `isolation` and the probes any of the run.
+    /// The other nodes that it concerns: for `isolation` and the probes any of the run, for `partition` and `bridge` the second side.
     pub peers: Vec<NodeRecord>,
+    /// For `partition` and `bridge`: further nodes on the side of the one that is aimed at, each with its TCP port that matters.
+    #[serde(default)]
+    pub beside: Vec<(NodeRecord, u16)>,
+    /// For `bridge`: the node that both sides reach.
+    #[serde(default)]
+    pub bridge: Option<NodeRecord>,
     /// How.
     pub details: Details,
 }
@@ -86,7 +92,20 @@ pub struct Order {
 impl Order {
     /// An order under a new name.
     pub fn new(kind: Kind, node: &Node, peers: &[Node], details: Details) -> Self {
-        Self { id: random_id(), kind, node: node.record(), peers: peers.iter().map(Node::record).collect(), details }
+        let peers = peers.iter().map(Node::record).collect();
+        Self { id: random_id(), kind, node: node.record(), peers, beside: Vec::new(), bridge: None, details }
+    }
+
+    /// With further nodes on the side of the one that is aimed at, and the TCP port of each.
+    #[must_use]
+    pub fn beside(self, nodes: &[(Node, u16)]) -> Self {
+        Self { beside: nodes.iter().map(|(node, port)| (node.record(), *port)).collect(), ..self }
+    }
+
+    /// With a node that both sides reach.
+    #[must_use]
+    pub fn through(self, bridge: &Node) -> Self {
+        Self { bridge: Some(bridge.record()), ..self }
     }
 
     /// The fault.
@@ -96,6 +115,7 @@ impl Order {
     pub fn fault(&self, engine: &Engine) -> Result<Box<dyn Fault>, FaultError> {
         let node = Node::attach(engine, self.node.clone());
         let peers: Vec<Node> = self.peers.iter().map(|record| Node::attach(engine, record.clone())).collect();
+        let beside = self.beside.iter().map(|(record, _)| Node::attach(engine, record.clone()));
         let role = node.role().to_owned();
         let Details { port, signal, grace_ms, delay_ms, jitter_ms, share, kbit_per_s, cpus, leave_bytes, skew_s, .. } = self.details;
         let (grace, delay) = (Duration::from_millis(grace_ms), Duration::from_millis(delay_ms));
@@ -113,7 +133,15 @@ impl Order {
             Kind::Isolation => Box::new(self.cut(Partition::isolate(&node, &peers))),
             Kind::Partition => {
                 peer()?;
-                Box::new(self.cut(Partition::between(&[node], &peers)))
+                let side: Vec<Node> = std::iter::once(node).chain(beside).collect();
+                Box::new(self.cut(Partition::between(&side, &peers)))
+            }
+            Kind::Bridge => {
+                peer()?;
+                let missing = || FaultError::Other("name the node that both sides reach with --bridge".into());
+                let bridge = Node::attach(engine, self.bridge.clone().ok_or_else(missing)?);
+                let side: Vec<Node> = std::iter::once(node).chain(beside).collect();
+                Box::new(self.cut(Partition::bridge(&side, &bridge, &peers)))
             }
             Kind::Latency => {
                 let latency = Latency::new(node, role, port, delay).jitter(Duration::from_millis(jitter_ms)).named(&self.id);
@@ -140,7 +168,10 @@ impl Order {
             Ways::Deaf => partition.deaf(),
             Ways::Mute => partition.mute(),
         };
-        let partition = partition.on_port(self.details.port);
+        let partition = self
+            .beside
+            .iter()
+            .fold(partition.on_port(self.details.port), |partition, (node, port)| partition.on_port_of(node.name(), *port));
         if self.details.clients { partition.and_clients() } else { partition }.named(&self.id)
     }
 }

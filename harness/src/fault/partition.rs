@@ -1,6 +1,9 @@
 //! Links between nodes are cut.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
@@ -40,16 +43,15 @@ pub struct Partition {
     /// Whether the first side is cut from everyone, known or not.
     from_everyone: bool,
     clients: bool,
-    port: Option<u16>,
+    /// The client ports that are asked, by the names of nodes of the first side.
+    ports: BTreeMap<String, u16>,
     firewalls: BTreeMap<String, Firewall>,
 }
 
 impl Partition {
     fn new(name: &'static str, first: Vec<Node>, second: Vec<Node>, untouched: Vec<Node>) -> Self {
-        let none = BTreeMap::new();
-        let partition =
-            Self { name, first, second, untouched, ways: Ways::Both, from_everyone: false, clients: false, port: None, firewalls: none };
-        partition.with_rules()
+        let (ways, ports, firewalls) = (Ways::Both, BTreeMap::new(), BTreeMap::new());
+        Self { name, first, second, untouched, ways, from_everyone: false, clients: false, ports, firewalls }.with_rules()
     }
 
     /// Cuts one node from every other node of the run; `peers` are those that the probe asks.
@@ -92,7 +94,15 @@ impl Partition {
     /// The first side's client port: what a client meets there is asked, too.
     #[must_use]
     pub fn on_port(self, port: u16) -> Self {
-        Self { port: Some(port), ..self }
+        let ports = self.first.iter().map(|node| (node.name().to_owned(), port)).collect();
+        Self { ports, ..self }
+    }
+
+    /// As [`Partition::on_port`], of one node of the first side that has a port of its own.
+    #[must_use]
+    pub fn on_port_of(mut self, node: &str, port: u16) -> Self {
+        self.ports.insert(node.to_owned(), port);
+        self
     }
 
     /// Clients in the harness lose the first side, too (both ways, whichever way its peers lose).
@@ -152,8 +162,8 @@ impl Partition {
     }
 
     async fn clients_meet(&self, wanted: Connection) -> Result<(), String> {
-        let Some(port) = self.port else { return Ok(()) };
         for node in &self.first {
+            let Some(&port) = self.ports.get(node.name()) else { continue };
             let met = connection(node.socket(port), PROBE_LIMIT).await;
             if met != wanted {
                 return Err(format!("clients find port {port} of {} {met:?}", node.name()));
@@ -202,10 +212,14 @@ impl Fault for Partition {
     }
 
     fn confirmed_by(&self) -> String {
-        let clients = match (self.port, self.clients) {
-            (Some(port), true) => format!("; port {port} is silent to clients"),
-            (Some(port), false) => format!("; port {port} accepts clients"),
-            (None, _) => String::new(),
+        let ports: BTreeSet<u16> = self.ports.values().copied().collect();
+        let listed = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let clients = match (ports.len(), self.clients) {
+            (0, _) => String::new(),
+            (1, true) => format!("; port {listed} is silent to clients"),
+            (1, false) => format!("; port {listed} accepts clients"),
+            (_, true) => format!("; ports {listed} are silent to clients"),
+            (_, false) => format!("; ports {listed} accept clients"),
         };
         format!("datagrams between all pairs arrive where they must and nowhere else, by the receivers' kernel counters{clients}")
     }

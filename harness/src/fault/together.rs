@@ -14,18 +14,26 @@ use super::{Fault, FaultError};
 pub struct Together {
     parts: Vec<Box<dyn Fault>>,
     between: Duration,
+    /// Whether one probe is asked after the other.
+    apart: bool,
 }
 
 impl Together {
     /// At least one.
     pub fn new(parts: Vec<Box<dyn Fault>>) -> Self {
-        Self { parts, between: Duration::ZERO }
+        Self { parts, between: Duration::ZERO, apart: false }
     }
 
     /// The same, but injected one after the other in their order, with this much time between two. They are healed at the same moment.
     #[must_use]
     pub fn spaced(self, between: Duration) -> Self {
         Self { between, ..self }
+    }
+
+    /// The same, but the probes are asked one after the other: those that count packets on a node would count each other's.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 
     fn joined(&self, of: impl Fn(&dyn Fault) -> String) -> String {
@@ -48,6 +56,12 @@ impl Fault for Together {
     async fn prepare(&self) -> Result<(), FaultError> {
         if self.parts.is_empty() {
             return Err(FaultError::Other("nothing is to be broken; name at least one fault".into()));
+        }
+        if self.apart {
+            for part in &self.parts {
+                part.prepare().await?;
+            }
+            return Ok(());
         }
         try_join_all(self.parts.iter().map(Fault::prepare)).await?;
         Ok(())
@@ -72,6 +86,12 @@ impl Fault for Together {
     }
 
     async fn is_broken(&self) -> Result<(), String> {
+        if self.apart {
+            for part in &self.parts {
+                part.is_broken().await?;
+            }
+            return Ok(());
+        }
         try_join_all(self.parts.iter().map(Fault::is_broken)).await?;
         Ok(())
     }
@@ -86,6 +106,12 @@ impl Fault for Together {
     }
 
     async fn is_mended(&self) -> Result<(), String> {
+        if self.apart {
+            for part in &self.parts {
+                part.is_mended().await?;
+            }
+            return Ok(());
+        }
         try_join_all(self.parts.iter().map(Fault::is_mended)).await?;
         Ok(())
     }
@@ -104,6 +130,8 @@ mod tests {
     struct Lamp {
         dark: AtomicBool,
         stuck: bool,
+        /// What a probe has to itself while it looks.
+        glass: Option<Arc<AtomicBool>>,
     }
 
     #[async_trait]
@@ -122,6 +150,13 @@ mod tests {
             "looking".into()
         }
         async fn is_broken(&self) -> Result<(), String> {
+            if let Some(glass) = &self.glass {
+                if glass.swap(true, Ordering::Relaxed) {
+                    return Err("another probe looks".into());
+                }
+                sleep(Duration::from_millis(10)).await;
+                glass.store(false, Ordering::Relaxed);
+            }
             if self.dark.load(Ordering::Relaxed) { Ok(()) } else { Err("it shines".into()) }
         }
         async fn heal(&self) -> Result<(), FaultError> {
@@ -160,6 +195,18 @@ mod tests {
         injected.unwrap();
         assert_eq!(early, (true, false));
         assert_eq!(both.is_broken().await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn apart_no_probe_looks_while_another_does() {
+        let glass = Arc::new(AtomicBool::default());
+        let lamp = || -> Box<dyn Fault> { Box::new(Lamp { glass: Some(Arc::clone(&glass)), ..Lamp::default() }) };
+        let apart = Together::new(vec![lamp(), lamp()]).apart();
+        apart.inject().await.unwrap();
+        assert_eq!(apart.is_broken().await, Ok(()));
+        let at_once = Together::new(vec![lamp(), lamp()]);
+        at_once.inject().await.unwrap();
+        assert_eq!(at_once.is_broken().await, Err("another probe looks".into()));
     }
 
     #[tokio::test]

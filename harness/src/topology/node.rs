@@ -44,6 +44,13 @@ pub struct NodeRecord {
     pub(super) protection: Option<Protection>,
 }
 
+impl NodeRecord {
+    /// The node's short name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Whether a node has its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeHealth {

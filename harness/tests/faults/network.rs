@@ -3,7 +3,7 @@
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use dora_harness::{
-    fault::{Bandwidth, ConnectionReset, Latency, Loss, Partition},
+    fault::{Bandwidth, ConnectionReset, Latency, Loss, Partition, Together},
     topology::Node,
 };
 use libtest_mimic::{Failed, Trial};
@@ -32,6 +32,12 @@ pub fn trials(lab: &Arc<Lab>) -> Vec<Trial> {
         }),
         lab.trial("partition from one peer only", |n| async move {
             lives(Partition::between(from_ref(&n.a), from_ref(&n.b)).sparing(from_ref(&n.c)).on_port(PORT)).await.map(drop)
+        }),
+        lab.trial("several nodes at once", |n| async move {
+            let isolation =
+                |node: &Node| -> Box<dyn dora_harness::fault::Fault> { Box::new(Partition::isolate(node, from_ref(&n.c)).on_port(PORT)) };
+            lives(Together::new(vec![isolation(&n.a), isolation(&n.b)]).apart()).await?;
+            lives(Partition::between(&[n.a.clone(), n.b.clone()], from_ref(&n.c)).on_port(PORT).and_clients()).await.map(drop)
         }),
         lab.trial("one-way partitions", |n| async move {
             let link = || Partition::between(from_ref(&n.a), from_ref(&n.b)).sparing(from_ref(&n.c));

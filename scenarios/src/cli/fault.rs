@@ -1,7 +1,7 @@
 //! `dora fault list|inject|heal`: faults by hand, on a platform that `up` left running.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -10,14 +10,16 @@ use std::{
 
 use clap::{Args, Subcommand};
 use dora_harness::{
+    database::Cluster,
     engine::{Engine, RunId, RunKind, reaper::Reaper},
-    fault::{Aim, Details, Fault, Injected, Kind, Order, Signal, Ways, inject},
+    fault::{Aim, Details, Fault, Injected, Kind, Order, Signal, Together, Ways, inject},
+    network::Policy,
     topology::{Ground, GroundOptions, Node, Profile},
 };
 
-use super::{RUNS, error::CliError, platform};
+use super::{RUNS, config::Config, error::CliError, platform};
 
-/// A fault shows within this time, or it did not happen.
+/// A fault of one node shows within this time, or it did not happen; of several nodes, one is asked after the other.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
 /// A restarted JVM takes its time.
 const MENDED_LIMIT: Duration = Duration::from_secs(90);
@@ -53,9 +55,10 @@ pub struct InjectArgs {
     /// The kind, see `dora fault list`
     #[arg(value_parser = clap::value_parser!(Kind))]
     kind: Kind,
-    /// A node's name, `role:ROLE`, `role:ROLE@CLUSTER`, or `link:NODE-NODE` for a partition of two
-    #[arg(long, value_name = "AIM", value_parser = clap::value_parser!(Aim))]
-    node: Aim,
+    /// A node's name, `role:ROLE`, `role:ROLE@CLUSTER`, `cluster:NAME`, `zone:ZONE` (the nodes that stand in it; where none stands, those
+    /// that it may reach), several of these with commas between them, or `link:NODE-NODE` for a partition of two
+    #[arg(long = "node", value_name = "AIMS", value_delimiter = ',', required = true, value_parser = clap::value_parser!(Aim))]
+    aims: Vec<Aim>,
     /// The run, as `up` printed it; the only one that is there without it
     #[arg(long)]
     run: Option<String>,
@@ -65,9 +68,12 @@ pub struct InjectArgs {
     /// Leave it for `dora fault heal`
     #[arg(long, conflicts_with = "duration")]
     detach: bool,
-    /// The other nodes that it concerns
+    /// The other nodes that it concerns; for partition and bridge the second side
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     peers: Vec<String>,
+    /// For bridge: the node that both sides reach
+    #[arg(long, value_name = "NODE")]
+    bridge: Option<String>,
     /// The node's port that matters; its client port without it
     #[arg(long)]
     port: Option<u16>,
@@ -109,6 +115,25 @@ pub struct InjectArgs {
     skew: i64,
 }
 
+impl InjectArgs {
+    /// What can be seen to be wrong without a platform.
+    fn check(&self) -> Result<(), CliError> {
+        let is_link = self.aims.iter().any(|aim| matches!(aim, Aim::Link(..)));
+        let wrong = |words: &str| Err(CliError::Usage(words.to_owned()));
+        if is_link && self.aims.len() > 1 {
+            return wrong("a link is aimed at alone; for several nodes on each side write --node A,B --peers C,D");
+        }
+        match (self.kind, &self.bridge) {
+            (Kind::Bridge, None) => wrong("a bridge needs the node that both sides reach: name it with --bridge"),
+            (Kind::Bridge, Some(_)) if self.peers.is_empty() && !is_link => {
+                wrong("a bridge needs a second side: name its nodes with --peers")
+            }
+            (Kind::Bridge, Some(_)) | (_, None) => Ok(()),
+            (_, Some(_)) => wrong("--bridge is for the fault `bridge` only"),
+        }
+    }
+}
+
 /// `60s`, `500ms`, `5m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
@@ -122,12 +147,23 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Carries a subcommand out.
-pub async fn fault(command: FaultCommand) -> Result<ExitCode, CliError> {
-    let engine = Engine::connect().await?;
+pub async fn fault(command: FaultCommand, config: &Config) -> Result<ExitCode, CliError> {
     match command {
-        FaultCommand::List { run } => list(&engine, run).await,
-        FaultCommand::Inject(args) => by_hand(&engine, *args).await,
-        FaultCommand::Heal { id, run, all: _ } => heal(&engine, run, id.as_deref()).await,
+        FaultCommand::List { run } => {
+            let engine = Engine::connect().await?;
+            list(&engine, run).await
+        }
+        FaultCommand::Inject(args) => {
+            // Before any engine is asked: what is wrong with the words is wrong without one.
+            args.check()?;
+            let policy = config.policy(None)?;
+            let engine = Engine::connect().await?;
+            by_hand(&engine, *args, &policy).await
+        }
+        FaultCommand::Heal { id, run, all: _ } => {
+            let engine = Engine::connect().await?;
+            heal(&engine, run, id.as_deref()).await
+        }
     }
 }
 
@@ -166,37 +202,49 @@ async fn possible(engine: &Engine) -> Result<Vec<(Kind, Result<(), String>)>, Cl
     Ok(outcomes)
 }
 
-async fn by_hand(engine: &Engine, args: InjectArgs) -> Result<ExitCode, CliError> {
+async fn by_hand(engine: &Engine, args: InjectArgs, policy: &Policy) -> Result<ExitCode, CliError> {
     let run = platform::find(engine, args.run.clone()).await?;
-    let order = order(engine, &run, &args).await?;
-    let fault = order.fault(engine)?;
+    let orders = aim(engine, &run, &args, policy).await?;
+    let faults: Vec<Box<dyn Fault>> = orders.iter().map(|order| order.fault(engine)).collect::<Result<_, _>>()?;
     // Kept before it is injected: whatever happens to this process, `heal` finds it.
-    let orders = Orders::of(&run);
-    orders.keep(&order)?;
-    out!("fault     {}\ntarget    {} {}", order.id, order.kind, fault.target());
-    let injected = match inject(fault, Instant::now()).await {
+    let kept = Orders::of(&run);
+    for (order, fault) in orders.iter().zip(&faults) {
+        kept.keep(order)?;
+        out!("fault     {}\ntarget    {} {}", order.id, order.kind, fault.target());
+    }
+    let forget = || orders.iter().try_for_each(|order| kept.forget(&order.id));
+    let injected = match inject(Together::new(faults).apart(), Instant::now()).await {
         Ok(injected) => injected,
         Err(error) => {
             // It was not injected, or taken back.
-            orders.forget(&order.id)?;
+            forget()?;
             return Err(error.into());
         }
     };
     let detach = args.detach;
-    let (was_seen, record) = hold(injected, args.duration, detach).await?;
+    let nodes = u32::try_from(orders.len()).unwrap_or(u32::MAX);
+    let (was_seen, record) = hold(injected, nodes, args.duration, detach).await?;
     if detach {
-        out!("heal it with `dora fault heal {}`", order.id);
+        for order in &orders {
+            out!("heal it with `dora fault heal {}`", order.id);
+        }
         return Ok(ExitCode::from(if was_seen { 0 } else { 3 }));
     }
-    orders.forget(&order.id)?;
+    forget()?;
     let healed = record.is_some_and(|record| record);
     Ok(ExitCode::from(if was_seen && healed { 0 } else { 3 }))
 }
 
 /// Confirms a fault, holds it and heals it, and tells what was seen. Answers whether it was seen, and whether its end was.
-async fn hold(injected: Injected<Box<dyn Fault>>, duration: Option<Duration>, detach: bool) -> Result<(bool, Option<bool>), CliError> {
+async fn hold(
+    injected: Injected<Together>,
+    nodes: u32,
+    duration: Option<Duration>,
+    detach: bool,
+) -> Result<(bool, Option<bool>), CliError> {
+    let (confirm_limit, mended_limit) = (CONFIRM_LIMIT * nodes, MENDED_LIMIT * nodes);
     let ordered_ms = injected.injected_ms();
-    let (healing, was_seen) = match injected.confirm(CONFIRM_LIMIT).await {
+    let (healing, was_seen) = match injected.confirm(confirm_limit).await {
         Ok(confirmed) => {
             let record = confirmed.record();
             out!("confirmed after {:.0} ms: {}", record.confirmed_ms.unwrap_or_default() - ordered_ms, record.confirmed_by);
@@ -211,11 +259,11 @@ async fn hold(injected: Injected<Box<dyn Fault>>, duration: Option<Duration>, de
             (unconfirmed.heal().await?, false)
         }
     };
-    let record = healing.confirm(MENDED_LIMIT).await;
+    let record = healing.confirm(mended_limit).await;
     if let Some(at) = record.heal_confirmed_ms {
         out!("healed after {:.0} ms: {}", at - record.healed_ms.unwrap_or_default(), record.heal_confirmed_by);
     } else {
-        out!("its end was NOT seen within {:.0} s: {}", MENDED_LIMIT.as_secs_f64(), record.heal_confirmed_by);
+        out!("its end was NOT seen within {:.0} s: {}", mended_limit.as_secs_f64(), record.heal_confirmed_by);
     }
     Ok((was_seen, Some(record.heal_confirmed_ms.is_some())))
 }
@@ -238,37 +286,87 @@ async fn wait(duration: Option<Duration>) {
     }
 }
 
-/// Aims at the platform as it is now.
-async fn order(engine: &Engine, run: &RunId, args: &InjectArgs) -> Result<Order, CliError> {
+/// Aims at the platform as it is now: an order for each node, and one for all where they are one side of a cut.
+async fn aim(engine: &Engine, run: &RunId, args: &InjectArgs, policy: &Policy) -> Result<Vec<Order>, CliError> {
     let clusters = platform::load(engine, run).await?.clusters().await;
-    let mut aimed = args.node.resolve(&clusters).await.map_err(|error| CliError::Usage(error.to_string()))?;
-    let all: Vec<Node> = clusters.iter().flat_map(|cluster| cluster.nodes()).collect();
-    let mut peers = Vec::new();
-    for name in &args.peers {
-        let aim = Aim::Node(name.clone());
-        peers.extend(aim.resolve(&clusters).await.map_err(|error| CliError::Usage(error.to_string()))?);
-    }
-    if matches!(args.node, Aim::Link(..)) {
+    let named = |name: &String| Aim::Node(name.clone());
+    let mut aimed = nodes_of(&args.aims, &clusters, policy).await?;
+    let mut peers = nodes_of(&args.peers.iter().map(named).collect::<Vec<_>>(), &clusters, policy).await?;
+    let bridge = nodes_of(&args.bridge.iter().map(named).collect::<Vec<_>>(), &clusters, policy).await?;
+    if let [Aim::Link(..)] = args.aims.as_slice() {
         peers.extend(aimed.split_off(1));
     }
-    let [node] = aimed.as_slice() else {
-        let names: Vec<&str> = aimed.iter().map(Node::name).collect();
-        return Err(CliError::Usage(format!("{} is several nodes, name one: {}", args.node, names.join(", "))));
-    };
-    // Some probes need somebody to send to: the node's own cluster first.
-    if peers.is_empty() && matches!(args.kind, Kind::Isolation | Kind::Loss | Kind::Bandwidth | Kind::NameLoss) {
-        let mut others: Vec<Node> = all.into_iter().filter(|other| other.name() != node.name()).collect();
-        others.sort_by_key(|other| other.cluster() != node.cluster());
-        peers = others.into_iter().take(WITNESSES_MAX).collect();
+    let is_cut = matches!(args.kind, Kind::Isolation | Kind::Partition | Kind::Bridge);
+    if is_cut && let Some(name) = repeated(aimed.iter().chain(&peers).chain(&bridge)) {
+        return Err(CliError::Usage(format!("{name} cannot be on both sides of a cut; aim at it, or name it as a peer or bridge")));
     }
-    let port = match args.port {
-        Some(port) => port,
-        None => {
-            client_port(node).ok_or_else(|| CliError::Usage(format!("the port of {} is not known, give it with --port", node.name())))?
+    if matches!(args.kind, Kind::Partition | Kind::Bridge) {
+        let Some((node, beside)) = aimed.split_first() else { return Ok(Vec::new()) };
+        let beside: Vec<(Node, u16)> =
+            beside.iter().map(|node| Ok((node.clone(), port_of(node, args)?))).collect::<Result<_, CliError>>()?;
+        let order = Order::new(args.kind, node, &peers, details(args, port_of(node, args)?)).beside(&beside);
+        return Ok(vec![match bridge.first() {
+            Some(bridge) => order.through(bridge),
+            None => order,
+        }]);
+    }
+    let all: Vec<Node> = clusters.iter().flat_map(|cluster| cluster.nodes()).collect();
+    let mut orders = Vec::new();
+    for node in &aimed {
+        let peers = if peers.is_empty() { witnesses(args.kind, node, &aimed, &all)? } else { others(node, &peers)? };
+        orders.push(Order::new(args.kind, node, &peers, details(args, port_of(node, args)?)));
+    }
+    Ok(orders)
+}
+
+/// What the aims mean, each node once.
+async fn nodes_of(aims: &[Aim], clusters: &[Arc<dyn Cluster>], policy: &Policy) -> Result<Vec<Node>, CliError> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for aim in aims {
+        for node in aim.resolve(clusters, policy).await.map_err(|error| CliError::Usage(error.to_string()))? {
+            if nodes.iter().all(|known| known.name() != node.name()) {
+                nodes.push(node);
+            }
         }
-    };
+    }
+    Ok(nodes)
+}
+
+/// The first name that is there twice.
+fn repeated<'a>(nodes: impl Iterator<Item = &'a Node>) -> Option<&'a str> {
+    let mut seen = BTreeSet::new();
+    nodes.map(Node::name).find(|name| !seen.insert(*name))
+}
+
+/// The peers that were named, without the node itself.
+fn others(node: &Node, peers: &[Node]) -> Result<Vec<Node>, CliError> {
+    let others: Vec<Node> = peers.iter().filter(|peer| peer.name() != node.name()).cloned().collect();
+    if others.is_empty() { Err(CliError::Usage(format!("{} cannot be its own only peer; name another", node.name()))) } else { Ok(others) }
+}
+
+/// Where a probe needs somebody to send to: nodes that are not hit as well, those of the node's own cluster first.
+fn witnesses(kind: Kind, node: &Node, aimed: &[Node], all: &[Node]) -> Result<Vec<Node>, CliError> {
+    if !matches!(kind, Kind::Isolation | Kind::Loss | Kind::Bandwidth | Kind::NameLoss) {
+        return Ok(Vec::new());
+    }
+    let is_hit = |other: &&Node| aimed.iter().any(|hit| hit.name() == other.name());
+    let mut others: Vec<Node> = all.iter().filter(|other| !is_hit(other)).cloned().collect();
+    if others.is_empty() {
+        return Err(CliError::Usage(format!("every node is aimed at, so none is left by which the {kind} of {} is seen", node.name())));
+    }
+    others.sort_by_key(|other| other.cluster() != node.cluster());
+    others.truncate(WITNESSES_MAX);
+    Ok(others)
+}
+
+fn port_of(node: &Node, args: &InjectArgs) -> Result<u16, CliError> {
+    let unknown = || CliError::Usage(format!("the port of {} is not known, give it with --port", node.name()));
+    args.port.or_else(|| client_port(node)).ok_or_else(unknown)
+}
+
+fn details(args: &InjectArgs, port: u16) -> Details {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let details = Details {
+    Details {
         port,
         signal: args.signal,
         process: args.process.clone(),
@@ -282,8 +380,7 @@ async fn order(engine: &Engine, run: &RunId, args: &InjectArgs) -> Result<Order,
         skew_s: args.skew,
         ways: args.cut,
         clients: args.clients,
-    };
-    Ok(Order::new(args.kind, node, &peers, details))
+    }
 }
 
 /// The port that a node's clients use.
@@ -311,10 +408,20 @@ async fn heal(engine: &Engine, run: Option<String>, id: Option<&str>) -> Result<
     if let (Some(id), []) = (id, chosen.as_slice()) {
         return Err(CliError::Usage(format!("no fault {id} is injected into run {run}; `dora fault list` shows them")));
     }
-    let mut all_mended = true;
+    // All are mended before one is asked: a database of which several nodes were hit may need them all to serve again.
+    let mut faults = Vec::new();
     for order in chosen {
         let fault = order.fault(engine)?;
-        fault.heal().await?;
+        let outcome = fault.heal().await;
+        faults.push((order, fault, outcome));
+    }
+    let (mut all_mended, mut failed) = (true, None);
+    for (order, fault, outcome) in faults {
+        if let Err(error) = outcome {
+            // It stays kept, to be healed again.
+            failed.get_or_insert(error);
+            continue;
+        }
         let mended =
             dora_harness::patience::within("the fault's end", MENDED_LIMIT, Duration::from_millis(200), || fault.is_mended()).await;
         match &mended {
@@ -323,6 +430,9 @@ async fn heal(engine: &Engine, run: Option<String>, id: Option<&str>) -> Result<
         }
         all_mended &= mended.is_ok();
         orders.forget(&order.id)?;
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     out!("{} healed", all.len().min(if id.is_some() { 1 } else { usize::MAX }));
     Ok(ExitCode::from(if all_mended { 0 } else { 3 }))

@@ -230,7 +230,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Up(args) => platform::up(args, &config).await,
         Command::Health(args) => platform::health(args).await,
         Command::Down(args) => platform::down(args).await,
-        Command::Fault { command } => fault::fault(command).await,
+        Command::Fault { command } => fault::fault(command, &config).await,
         Command::Sweep { all } => platform::sweep(all).await,
         Command::Images(args) => images::images(args, &config).await,
         Command::Policy { command } => policy::policy(&command, &config),
