@@ -115,7 +115,7 @@ impl Engine {
         let failed = |reason: String| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
         let created = self.docker.create_container(Some(options), body).await.map_err(|error| {
             if EngineError::is_conflict(&error) {
-                return EngineError::Taken { node: spec.node.to_owned() };
+                return EngineError::Taken { node: spec.node.to_owned(), container: name.clone() };
             }
             failed(error.to_string())
         })?;

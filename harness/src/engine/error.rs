@@ -42,10 +42,14 @@ pub enum EngineError {
         log_tail: Vec<String>,
     },
     /// A container of that name is there.
-    #[error("node {node} failed to start: something of that name is there already")]
+    #[error(
+        "node {node} failed to start: its container {container} is there already; start again (a new run has names of its own) and remove what is left of this one with `dora sweep`"
+    )]
     Taken {
         /// The node's name.
         node: String,
+        /// The container's name.
+        container: String,
     },
     /// An image is not there and could not be built.
     #[error("failed to build image {image}: {reason}{}", tail(log_tail))]
