@@ -5,6 +5,7 @@
 //! ([`ha`], [`security`], [`backup`], [`performance`]); a database adds an adapter.
 
 pub mod backup;
+mod defect;
 mod error;
 pub mod ha;
 pub mod performance;

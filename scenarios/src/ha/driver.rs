@@ -22,7 +22,7 @@ use super::{
     judge::{self, RECOVERY_TOO_LATE, SERVICE_INTERRUPTED},
     load::{CLIENTS, Loads, inserts_within},
 };
-use crate::{ScenarioError, Trial};
+use crate::{ScenarioError, Trial, defect::under_defect};
 
 /// Load before the fault: what is normal.
 const BASELINE: Duration = Duration::from_secs(6);
@@ -49,15 +49,8 @@ struct Goal {
 pub async fn outage(trial: &Trial, target: &dyn HaTarget, course: Course) -> Result<(), ScenarioError> {
     let goal = promise(trial, course);
     target.prepare().await?;
-    if let Some(sabotage) = trial.sabotage {
-        trial.note("sabotage", sabotage.what);
-        target.sabotage(sabotage.id).await?;
-    }
-    let outcome = under_load(trial, target, course, &goal).await;
-    if let Some(sabotage) = trial.sabotage {
-        target.undo_sabotage(sabotage.id).await?;
-    }
-    outcome
+    let work = Box::pin(under_load(trial, target, course, &goal));
+    under_defect(trial, |id| target.sabotage(id), |id| target.undo_sabotage(id), work).await
 }
 
 /// States the objective before anything happens.

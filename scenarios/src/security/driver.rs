@@ -10,8 +10,8 @@ use dora_harness::{
 use dora_reports::evidence::{Finding, NamedLimit, ProbeCell, ProbeMatrix, ProbeRow};
 use tokio::time::timeout;
 
-use super::{Listener, TlsTarget, defect::under_defect};
-use crate::{ScenarioError, Trial};
+use super::{Listener, TlsTarget};
+use crate::{ScenarioError, Trial, defect::under_defect};
 
 /// A loopback address that no certificate of the run names; 127.0.0.1 is in all of them.
 const UNNAMED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -2,7 +2,6 @@
 //! who gets in, and who may do what.
 
 pub mod at_rest;
-mod defect;
 mod driver;
 mod target;
 

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
+    defect::under_defect,
     ha::{HaTarget as _, judge, load::Loads},
 };
 
@@ -85,15 +86,8 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
         vec![NamedLimit::at_most("catch_up", catch_up_ms, "ms"), NamedLimit::at_most("acknowledged_lost", 0.0, "operations")],
     );
     points.prepare().await?;
-    if let Some(sabotage) = trial.sabotage {
-        trial.note("sabotage", sabotage.what);
-        points.sabotage(sabotage.id).await?;
-    }
-    let outcome = under_load(trial, &points, Duration::from_secs_f64(catch_up_ms / 1e3)).await;
-    if let Some(sabotage) = trial.sabotage {
-        points.undo_sabotage(sabotage.id).await?;
-    }
-    outcome
+    let work = Box::pin(under_load(trial, &points, Duration::from_secs_f64(catch_up_ms / 1e3)));
+    under_defect(trial, |id| points.sabotage(id), |id| points.undo_sabotage(id), work).await
 }
 
 async fn under_load(trial: &Trial, points: &Points, objective: Duration) -> Result<(), ScenarioError> {

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
+    defect::under_defect,
     ha::{HaTarget as _, Strike, judge},
 };
 
@@ -92,15 +93,8 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     );
     let target = Target::of(trial, Case::None).await?;
     target.prepare().await?;
-    if let Some(sabotage) = trial.sabotage {
-        trial.note("sabotage", sabotage.what);
-        target.sabotage(sabotage.id).await?;
-    }
-    let outcome = under_load(trial, &target, Duration::from_secs_f64(rto_ms / 1e3)).await;
-    if let Some(sabotage) = trial.sabotage {
-        target.undo_sabotage(sabotage.id).await?;
-    }
-    outcome
+    let work = Box::pin(under_load(trial, &target, Duration::from_secs_f64(rto_ms / 1e3)));
+    under_defect(trial, |id| target.sabotage(id), |id| target.undo_sabotage(id), work).await
 }
 
 async fn under_load(trial: &Trial, target: &Target, rto: Duration) -> Result<(), ScenarioError> {

@@ -23,7 +23,7 @@ use super::{
     sabotage,
     target::{cluster_of, healthy, run_script, values_on},
 };
-use crate::{Scenario, ScenarioError, Trial};
+use crate::{Scenario, ScenarioError, Trial, defect::under_defect};
 
 /// Reads, refuses writes, lags measurably, catches up.
 pub const HOT_STANDBY: Scenario = Scenario {
@@ -78,10 +78,9 @@ async fn watch_standbys(trial: &Trial) -> Result<(), ScenarioError> {
     run_script(&cluster, "schema/postgres/inserts/prepare.sql").await?;
     let primary = cluster.primary().await.map_err(failed("find the primary"))?;
     let sleeper = cluster.standbys(false).await.map_err(failed("find the asynchronous standby"))?.remove(0);
-    let defect = Planted::plant(trial, &cluster, &primary, &sleeper).await?;
-    let outcome = under_load(trial, &cluster, &primary, &sleeper, limit).await;
-    defect.remove().await?;
-    outcome
+    let defect = StandbyDefect::of(&cluster, &primary, &sleeper);
+    let work = Box::pin(under_load(trial, &cluster, &primary, &sleeper, limit));
+    under_defect(trial, |id| defect.plant(id), |_id| defect.remove(), work).await
 }
 
 async fn under_load(
@@ -227,45 +226,35 @@ async fn lag_ms(cluster: &PostgresCluster, standby: &Node) -> Result<f64, Scenar
 }
 
 /// This scenario's own defects, which concern one standby.
-struct Planted<'a> {
+struct StandbyDefect<'a> {
     cluster: &'a Arc<PostgresCluster>,
     standby: &'a Node,
-    cut: Option<Firewall>,
-    is_writable: bool,
+    /// Between the primary and this standby.
+    cut: Firewall,
 }
 
-impl<'a> Planted<'a> {
-    async fn plant(trial: &Trial, cluster: &'a Arc<PostgresCluster>, primary: &Node, standby: &'a Node) -> Result<Self, ScenarioError> {
-        let mut planted = Self { cluster, standby, cut: None, is_writable: false };
-        if let Some(sabotage) = trial.sabotage {
-            trial.note("sabotage", sabotage.what);
-        }
-        if trial.is_sabotaged_by(sabotage::STANDBY_NOT_FED.id) {
-            let rules = || vec![Rule::peer(primary.address(), Verdict::Drop)];
-            let firewall = Firewall::with(rules(), rules());
-            firewall.put(standby).await?;
-            planted.cut = Some(firewall);
-        }
-        if trial.is_sabotaged_by(sabotage::STANDBY_WRITABLE.id) {
-            planted.is_writable = true;
-            cluster.freeze_patroni(standby, true).await?;
-            cluster.promote_past_patroni(standby).await.map_err(failed("promote a standby"))?;
-        }
-        Ok(planted)
+impl<'a> StandbyDefect<'a> {
+    fn of(cluster: &'a Arc<PostgresCluster>, primary: &Node, standby: &'a Node) -> Self {
+        let rules = || vec![Rule::peer(primary.address(), Verdict::Drop)];
+        Self { cluster, standby, cut: Firewall::with(rules(), rules()) }
     }
 
-    async fn remove(self) -> Result<(), ScenarioError> {
-        if let Some(firewall) = &self.cut {
-            firewall.remove(self.standby).await?;
+    async fn plant(&self, id: &str) -> Result<(), ScenarioError> {
+        if id == sabotage::STANDBY_NOT_FED.id {
+            self.cut.put(self.standby).await?;
         }
-        if self.is_writable {
-            self.cluster.freeze_patroni(self.standby, false).await?;
-        }
-        if self.is_writable || self.cut.is_some() {
-            // Defects of the whole cluster are none of this scenario's, but the way back to health is the same.
-            Defects::new(Arc::clone(self.cluster)).remove().await?;
-            healthy(self.cluster).await?;
+        if id == sabotage::STANDBY_WRITABLE.id {
+            self.cluster.freeze_patroni(self.standby, true).await?;
+            self.cluster.promote_past_patroni(self.standby).await.map_err(failed("promote a standby"))?;
         }
         Ok(())
+    }
+
+    /// Also what is planted by half, or not at all.
+    async fn remove(&self) -> Result<(), ScenarioError> {
+        self.cut.remove(self.standby).await?;
+        // Defects of the whole cluster are none of this scenario's, but the way back to health is the same; frozen Patronis go on in it.
+        Defects::new(Arc::clone(self.cluster)).remove().await?;
+        healthy(self.cluster).await
     }
 }

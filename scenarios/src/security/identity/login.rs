@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dora_reports::evidence::{Finding, NamedLimit, ProbeCell, ProbeMatrix, ProbeRow};
 use tokio::time::timeout;
 
-use crate::{ScenarioError, Trial, security::defect::under_defect};
+use crate::{ScenarioError, Trial, defect::under_defect};
 
 /// Wrong passwords in a row when guessing is measured.
 const GUESSES: usize = 25;

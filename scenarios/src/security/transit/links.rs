@@ -19,7 +19,7 @@ use super::{
     TransitTarget,
     traffic::{COLUMNS, NodeTraffic, rows, undeclared},
 };
-use crate::{ScenarioError, Trial, security::defect::under_defect};
+use crate::{ScenarioError, Trial, defect::under_defect};
 
 /// What is sent once in a while (heartbeats, questions for the leader) is sent at least once in this time.
 const WATCH: Duration = Duration::from_secs(8);

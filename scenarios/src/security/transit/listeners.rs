@@ -17,7 +17,7 @@ use super::{
     column::{ACCEPTED, CLOSED, Column, OPEN, REFUSED},
     sockets::compare,
 };
-use crate::{ScenarioError, Trial, security::defect::under_defect};
+use crate::{ScenarioError, Trial, defect::under_defect};
 
 /// Rows that are probed side by side: a row is a handful of small processes one after the other, most of whose time is waiting.
 const ROWS_AT_ONCE: usize = 5;

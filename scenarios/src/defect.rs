@@ -8,7 +8,7 @@ type Outcome = Result<(), ScenarioError>;
 ///
 /// # Errors
 /// The first of the three.
-pub(super) async fn under_defect<P, U>(
+pub(crate) async fn under_defect<P, U>(
     trial: &Trial,
     plant: impl FnOnce(&'static str) -> P,
     undo: impl FnOnce(&'static str) -> U,
