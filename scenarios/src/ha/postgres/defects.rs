@@ -70,6 +70,8 @@ impl Defects {
             pooler::pool_by_session(&self.cluster).await?;
         } else if self.has(&sabotage::FSYNC_OFF) {
             without_flushes(&self.cluster).await?;
+        } else if self.has(&sabotage::NEVER_REWOUND) {
+            settings::change(&self.cluster, settings::WITHOUT_REWIND).await?;
         } else if self.has(&sabotage::UNLOGGED) {
             run_script(&self.cluster, "schema/postgres/sabotage/unlogged.sql").await?;
         }

@@ -30,6 +30,8 @@ pub const WATCH: &str =
 /// Step: how losses are found.
 pub const COMPARED: &str =
     "all rows are read from the primary and compared with what was acknowledged; whoever was hit must hold the same rows afterwards";
+/// Step: how an old primary that wrote alone comes back.
+pub const REWOUND: &str = "while no other server hears it, the old primary is asked over SQL how far its log reaches; where that is beyond the end of its timeline in the new primary's timeline history, its Patroni must tell of a pg_rewind that succeeded";
 /// What probes five times a second leave open.
 pub const BETWEEN_PROBES: &str = "a second writable server for less than the fifth of a second between two probes";
 /// What killing a container leaves whole.

@@ -6,6 +6,7 @@ mod crowd;
 mod defects;
 mod disk;
 mod equipped;
+mod failback;
 mod frame;
 mod hot_standby;
 mod inserts;

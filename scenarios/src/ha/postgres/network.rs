@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::Course,
     case::Case,
-    frame::{BETWEEN_PROBES, CHECKED, COMPARED, FRAME, LOAD, WATCH},
+    frame::{BETWEEN_PROBES, CHECKED, COMPARED, FRAME, LOAD, REWOUND, WATCH},
     sabotage, settings,
     target::Plan,
 };
@@ -29,11 +29,12 @@ pub const PRIMARY_ISOLATED: Scenario = Scenario {
         WATCH,
         "every link between the primary and the other nodes is cut both ways; the probers in the harness still reach it",
         CUT_SEEN,
-        "the links are mended and the old primary must follow the new one, with pg_rewind where its log went another way",
+        "the links are mended and the old primary must follow the new one",
+        REWOUND,
         COMPARED,
     ],
     does_not_show: &["reads on the isolated primary, which may be out of date", BETWEEN_PROBES],
-    sabotages: &[sabotage::SPLIT_BRAIN, sabotage::PATRONI_FROZEN],
+    sabotages: &[sabotage::SPLIT_BRAIN, sabotage::PATRONI_FROZEN, sabotage::NEVER_REWOUND],
     run: |trial| Box::pin(Plan::of(Case::PrimaryIsolated, Course::returns()).with_checked_loads().carry_out(trial)),
     ..FRAME
 };

@@ -103,6 +103,13 @@ pub const ALL_DISKS_LIE: Sabotage = Sabotage {
     expects: "acknowledged-writes-lost",
 };
 
+/// What an old primary wrote alone is not taken back.
+pub const NEVER_REWOUND: Sabotage = Sabotage {
+    id: "never-rewound",
+    what: "use_pg_rewind is false, so that an old primary whose log went another way is removed and copied anew",
+    expects: "not-rewound",
+};
+
 /// The loss is larger than what is allowed for.
 pub const CUT_OFF_LONGER: Sabotage = Sabotage {
     id: "cut-off-longer",

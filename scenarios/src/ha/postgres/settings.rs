@@ -15,6 +15,8 @@ pub const FAILSAFE: &str = "config/patroni-settings/failsafe.json";
 pub const STRICT: &str = "config/patroni-settings/strict.json";
 /// Nothing is flushed to the disk.
 pub const WITHOUT_FLUSHES: &str = "config/patroni-settings/without-flushes.json";
+/// An old primary whose log went another way is not rewound but removed and copied anew.
+pub const WITHOUT_REWIND: &str = "config/patroni-settings/without-rewind.json";
 /// Undoes all others.
 const STANDARD: &str = "config/patroni-settings/standard.json";
 

@@ -1,10 +1,6 @@
 //! The cluster as the driver of outages sees it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dora_fixtures::assets;
@@ -26,6 +22,7 @@ use super::{
     case::Case,
     crowd,
     defects::{Defects, asynchronous},
+    failback::Failback,
     inserts::inserters,
     line::CONNECT_LIMIT,
     loads::{self, checked_loads},
@@ -41,9 +38,10 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
 const HEALTHY_LIMIT: Duration = Duration::from_mins(1);
 /// A follower that streams has everything after this.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(15);
-
-/// More of a node's log than it writes in a run.
-const LOG_LINES: usize = 5_000;
+/// For a primary that is about to be killed: what keeps its log from the others does not last long.
+const REACH_LIMIT: Duration = Duration::from_secs(1);
+/// For one that steps down meanwhile, and is restarted for it.
+const DEMOTED_REACH_LIMIT: Duration = Duration::from_secs(15);
 
 /// The cluster of the platform.
 pub async fn cluster_of(trial: &Trial) -> Result<Arc<PostgresCluster>, ScenarioError> {
@@ -101,7 +99,7 @@ impl Plan {
     async fn target(self, trial: &Trial) -> Result<PostgresHa, ScenarioError> {
         let cluster = cluster_of(trial).await?;
         let defects = Defects::new(Arc::clone(&cluster));
-        Ok(PostgresHa { cluster, plan: self, defects, rewound: Mutex::default() })
+        Ok(PostgresHa { cluster, plan: self, defects, failback: Failback::default() })
     }
 }
 
@@ -144,33 +142,17 @@ pub async fn values_on(login: &Login) -> Result<Vec<u64>, ScenarioError> {
     Ok(values.into_iter().map(|value| u64::try_from(value).unwrap_or(u64::MAX)).collect())
 }
 
-/// What a node's log says of `pg_rewind`, oldest first.
-async fn rewinds(node: &Node) -> Vec<String> {
-    let lines = node.logs(LOG_LINES).await.unwrap_or_default();
-    lines.into_iter().filter(|line| line.contains("pg_rewind")).collect()
-}
-
 struct PostgresHa {
     cluster: Arc<PostgresCluster>,
     plan: Plan,
     defects: Defects,
-    /// What the logs of those that were hit had said of `pg_rewind` before.
-    rewound: Mutex<BTreeMap<String, usize>>,
+    failback: Failback,
 }
 
 impl PostgresHa {
     fn bracket(&self) -> Bracket {
         let planted = [&sabotage::NO_TRANSACTIONS, &sabotage::LISTS_WITHOUT_TRANSACTIONS];
         if planted.into_iter().any(|sabotage| self.defects.has(sabotage)) { Bracket::Nothing } else { Bracket::Transaction }
-    }
-
-    /// Tells how a node came back, in its own words: whether its log had gone another way and was rewound.
-    async fn note_rewind(&self, trial: &Trial, node: &Node) {
-        let before = self.rewound.lock().unwrap_or_else(PoisonError::into_inner).get(node.name()).copied().unwrap_or_default();
-        match rewinds(node).await.get(before..).and_then(<[String]>::last) {
-            Some(line) => trial.note("role", format!("{} was rewound to the primary's history: {}", node.name(), line.trim())),
-            None => trial.note("role", format!("{} had nothing that the primary lacks, and was not rewound", node.name())),
-        }
     }
 }
 
@@ -209,8 +191,13 @@ impl HaTarget for PostgresHa {
         let wider = [&sabotage::CUT_OFF_LONGER, &sabotage::ALL_DISKS_LIE].into_iter().any(|sabotage| self.defects.has(sabotage));
         let strike = self.plan.case.strike(&self.cluster, wider).await?;
         for node in &strike.hit {
-            let before = rewinds(node).await.len();
-            self.rewound.lock().unwrap_or_else(PoisonError::into_inner).insert(node.name().to_owned(), before);
+            let reach = async {
+                if self.plan.case == Case::CutOffPrimaryKilled {
+                    self.failback.note_reach(&self.cluster, node, REACH_LIMIT).await;
+                }
+            };
+            let (noted, ()) = tokio::join!(self.failback.note_rewinds(node), reach);
+            noted?;
         }
         Ok(strike)
     }
@@ -234,7 +221,12 @@ impl HaTarget for PostgresHa {
         values_on(&self.cluster.application_login(primary.socket(SERVER_PORT))).await
     }
 
-    async fn check_during(&self, trial: &Trial, _hit: &[Node]) -> Result<(), ScenarioError> {
+    async fn check_during(&self, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
+        if self.plan.case == Case::PrimaryIsolated {
+            for node in hit {
+                self.failback.note_reach(&self.cluster, node, DEMOTED_REACH_LIMIT).await;
+            }
+        }
         match self.plan.beside {
             Beside::Crowd => crowd::count_connections(trial, &self.cluster).await,
             Beside::Nothing | Beside::Checked => Ok(()),
@@ -261,7 +253,7 @@ impl HaTarget for PostgresHa {
             match equal.await {
                 Ok(()) => {
                     trial.note("role", format!("{} holds all {} values itself", victim.name(), expected.len()));
-                    self.note_rewind(trial, victim).await;
+                    self.failback.judge(trial, &self.cluster, &primary, victim).await?;
                 }
                 Err(deadline) => {
                     trial.find(Finding::violation("returned-node-incomplete", format!("{} holds {}", victim.name(), deadline.last)));
