@@ -9,8 +9,8 @@ pub enum Service {
     Returns,
     /// They go on: nothing is acknowledged for `rto_ms_max` at most.
     Continues,
-    /// They cease within this time and stay away until the fault is healed: acknowledging would be a lie. Then they are back within
-    /// `rto_ms_max` of the healing.
+    /// They cease within this time, which counts from the probe that confirmed the fault, and stay away until the fault is healed:
+    /// acknowledging would be a lie. Then they are back within `rto_ms_max` of the healing.
     Ceases(Duration),
 }
 

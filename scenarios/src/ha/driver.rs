@@ -3,7 +3,8 @@
 //! The clocks start when the fault is ordered: detection (the platform's own word), first success (an insert begun after the
 //! fault was confirmed is acknowledged), objective regained (throughput back at 80 % of its level before, and staying), redundancy
 //! regained (every node in its role, every copy complete). Where writes have to cease until the fault is healed, first success and
-//! objective count from the healing.
+//! objective count from the healing, and the time within which they have to cease from the probe that confirmed the fault: on a busy machine
+//! the order takes seconds to become a fault, and what is acknowledged until then is acknowledged rightly.
 
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ fn promise(trial: &Trial, course: Course) -> Goal {
         }
         Service::Ceases(within) => (
             format!(
-                "no write is acknowledged later than {:.0} s into the fault, and they are back within {within_s:.0} s of its healing",
+                "no write is acknowledged later than {:.0} s after the fault was confirmed, and they are back within {within_s:.0} s of its healing",
                 within.as_secs_f64()
             ),
             vec![NamedLimit::at_most("ceased_after", within.as_secs_f64() * 1e3, "ms"), NamedLimit::at_most("first_success", rto_ms, "ms")],
@@ -201,7 +202,7 @@ async fn while_it_lasts(
         let (detection_ms, ()) = tokio::join!(notice, sleep(course.hold));
         trial.measure("detection", detection_ms, "ms");
         target.check_during(trial, hit).await?;
-        let last = ceased_after(&recorder.operations()?, injected_ms, trial.now_ms());
+        let last = ceased_after(&recorder.operations()?, confirmed_ms, trial.now_ms());
         return Ok(Some(judge::ceased(trial, last, detection_ms)));
     }
     let (detection_ms, served) = tokio::join!(notice, first_success(recorder, confirmed_ms, stretched(waiting)));

@@ -62,11 +62,12 @@ pub fn continuity(trial: &Trial, seen: &Availability, gap: Duration) -> bool {
     false
 }
 
-/// Measures a service that had to cease. `last_ms` is the end of the last acknowledged write, from the fault.
+/// Measures a service that had to cease. `last_ms` is the end of the last acknowledged write, from the probe that confirmed the fault.
 pub fn ceased(trial: &Trial, last_ms: Option<f64>, detection_ms: Option<f64>) -> Clocks {
     let last_ms = last_ms.unwrap_or(0.0);
     if trial.measure("ceased_after", Some(last_ms), "ms").met != Some(true) {
-        let message = format!("a write was acknowledged {:.1} s into the fault, when nobody could promise to keep it", last_ms / 1e3);
+        let message =
+            format!("a write was acknowledged {:.1} s after the fault was confirmed, when nobody could promise to keep it", last_ms / 1e3);
         trial.find(Finding::violation("acknowledged-without-quorum", message));
     }
     Clocks { detection_ms, ..Clocks::default() }

@@ -107,7 +107,7 @@ pub const ETCD_MAJORITY_LOST: Scenario = Scenario {
         LOAD,
         WATCH,
         "the containers of the etcd leader and of another member are killed and stay down for 35 s",
-        "failsafe_mode is not set, so writes must cease: none may be acknowledged later than 20 s (the ttl) into the fault",
+        "failsafe_mode is not set, so writes must cease: none may be acknowledged later than 20 s (the ttl) after both were seen dead",
         "the clock of recovery runs from the return of the members",
         COMPARED,
     ],

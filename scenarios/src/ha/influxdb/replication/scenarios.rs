@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     defect::{QUEUE_IN_MEMORY, QUEUE_THROWN_AWAY, REPLICATION_OFF, SOURCE_IN_MEMORY, TOKEN_WITHDRAWN},
-    target::{Case, QUEUED_BEFORE, Replicated},
+    target::{Case, Replicated},
 };
 use crate::{
     Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
@@ -17,7 +17,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(300);
 /// The source is away for this long.
 const SOURCE_AWAY: Duration = Duration::from_secs(5);
-/// What was under way when the source was killed ends by then.
+/// What was under way when the source was seen dead ends by then.
 const CEASES_WITHIN: Duration = Duration::from_secs(3);
 
 const SETUP: &str = "start two datacentres of one node each, TLS 1.3 only; the source replicates its bucket to the remote with a token that may write that bucket only";
@@ -122,8 +122,5 @@ pub const BOTH_DOWN: Scenario = Scenario {
         },
         OFF,
     ],
-    run: |trial| {
-        let ceases = QUEUED_BEFORE + CEASES_WITHIN;
-        run(trial, Case::Both, Course::ceases(ceases, SOURCE_AWAY))
-    },
+    run: |trial| run(trial, Case::Both, Course::ceases(CEASES_WITHIN, SOURCE_AWAY)),
 };

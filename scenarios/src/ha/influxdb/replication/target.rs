@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// From the remote's death to the source's, so that something waits.
-pub const QUEUED_BEFORE: Duration = Duration::from_secs(6);
+const QUEUED_BEFORE: Duration = Duration::from_secs(6);
 /// Time from one insert of a client to its next. The engine sends one write after the other, each over a connection of its own, so what
 /// waited can only be caught up with if clients leave it time.
 const INSERT_EVERY: Duration = Duration::from_millis(200);

@@ -29,7 +29,7 @@ pub(in crate::ha::mongodb) const LOST: Scenario = Scenario {
     goal: "Find out whether the last of three members acknowledges writes that nobody else has.",
     method: &[
         "Four clients insert with w:majority and j:true, three read, write and compare-and-set registers, a prober writes to each member.",
-        "Kill both secondaries with SIGKILL for at least 10 s: no insert may be acknowledged later than 4 s, and the primary has to step down.",
+        "Kill both secondaries with SIGKILL for at least 10 s: no insert may be acknowledged later than 4 s after they were seen dead, and the primary has to step down.",
         "Start them again; writes have to be back within the objective.",
         "Compare the values, check the registers for linearizability and the probes for two primaries.",
     ],
