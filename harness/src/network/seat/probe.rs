@@ -40,7 +40,11 @@ pub(super) async fn probe(addresses: Vec<SocketAddr>, limit: Duration) -> Vec<Pr
 /// Connects once.
 pub(super) async fn answer(address: SocketAddr, limit: Duration) -> Answer {
     match timeout(limit, TcpStream::connect(address)).await {
-        Ok(Ok(_stream)) => Answer::Answered,
+        Ok(Ok(stream)) => {
+            // Closed by a reset, a connection leaves no entry that waits a minute in the kernel's table, which a watch reads all the time.
+            let _ = stream.set_zero_linger();
+            Answer::Answered
+        }
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Answer::Refused,
         Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => Answer::Silent,
         Ok(Err(_)) => Answer::NoRoute,

@@ -5,7 +5,8 @@
 
 use std::{
     cell::RefCell,
-    net::SocketAddr,
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -43,6 +44,9 @@ pub(super) struct WatchOrder {
     /// The watch ends when this file is there. It is on the volume that all seats share, so one file ends the watches of all.
     pub end: String,
 }
+
+/// A reading of the kernel's table serves all open connections for this time.
+const TABLE_AGE: Duration = Duration::from_millis(25);
 
 /// A port that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,12 +91,12 @@ type Samples = Rc<RefCell<Vec<Sample>>>;
 /// Watches all ports until told to end, at most for `time`.
 pub(super) async fn watch(order: WatchOrder, time: Duration) -> Vec<Sample> {
     let until = Instant::now() + time;
-    let samples = Samples::default();
+    let (samples, table) = (Samples::default(), Rc::<RefCell<Table>>::default());
     let tasks = LocalSet::new();
     for watched in order.ports {
         let address = watched.address;
         tasks.spawn_local(keep_connecting(address, until, Rc::clone(&samples)));
-        tasks.spawn_local(hold(watched, until, Rc::clone(&samples)));
+        tasks.spawn_local(hold(watched, until, Rc::clone(&samples), Rc::clone(&table)));
     }
     let end = Path::new(&order.end);
     let is_over = || Instant::now() >= until || end.exists();
@@ -120,10 +124,10 @@ async fn keep_connecting(address: SocketAddr, until: Instant, samples: Samples) 
     }
 }
 
-async fn hold(watched: Watched, until: Instant, samples: Samples) {
+async fn hold(watched: Watched, until: Instant, samples: Samples, table: Rc<RefCell<Table>>) {
     while Instant::now() < until {
         if let Ok(Some(stream)) = timeout(NEW_LIMIT, open(&watched)).await {
-            keep(stream, watched.address, until, &samples).await;
+            keep(stream, watched.address, until, &samples, &table).await;
         }
         sleep(HELD_EVERY).await;
     }
@@ -140,17 +144,20 @@ async fn open(watched: &Watched) -> Option<TcpStream> {
 }
 
 /// Until the other end breaks it off.
-async fn keep(mut stream: TcpStream, address: SocketAddr, until: Instant, samples: &Samples) {
+async fn keep(mut stream: TcpStream, address: SocketAddr, until: Instant, samples: &Samples, table: &RefCell<Table>) {
     let Ok(local) = stream.local_addr() else { return };
+    let mut said = Instant::now();
     let mut hello = HELLO.into_iter().chain(std::iter::repeat(0));
     while Instant::now() < until {
         let began_us = now_us();
-        if unacknowledged(&own_table(), local.port(), address.port()) == Some(0) {
+        let waiting = table.borrow_mut().unacknowledged(local.port(), address, said);
+        if waiting == Some(0) {
             note(samples, address, SampleKind::Held, began_us, true);
             let byte = hello.next().unwrap_or_default();
             if stream.write_all(&[byte]).await.is_err() {
                 return;
             }
+            said = Instant::now();
         }
         let mut heard = [0_u8; 64];
         match timeout(HELD_EVERY, stream.read(&mut heard)).await {
@@ -165,22 +172,39 @@ async fn keep(mut stream: TcpStream, address: SocketAddr, until: Instant, sample
     }
 }
 
-/// The namespace's own connections.
-fn own_table() -> String {
-    std::fs::read_to_string("/proc/net/tcp").unwrap_or_default()
+/// The namespace's own connections: bytes that the other end has not acknowledged, by own port and the other end.
+#[derive(Debug, Default)]
+struct Table {
+    read: Option<Instant>,
+    unacknowledged: HashMap<(u16, SocketAddr), u64>,
 }
 
-/// Bytes that the other end has not acknowledged: the upper half of the fifth column of `/proc/net/tcp` (proc(5)).
-fn unacknowledged(table: &str, local_port: u16, remote_port: u16) -> Option<u64> {
-    let (local, remote) = (format!(":{local_port:04X}"), format!(":{remote_port:04X}"));
-    table.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, from, to, _, queues, ..] = fields.as_slice() else { return None };
-        if !from.ends_with(&local) || !to.ends_with(&remote) {
-            return None;
+impl Table {
+    /// Bytes of a connection that are not acknowledged. What was `said` since the table was read is not in it, so it is read anew.
+    fn unacknowledged(&mut self, own_port: u16, other: SocketAddr, said: Instant) -> Option<u64> {
+        if self.read.is_none_or(|read| read <= said || read.elapsed() > TABLE_AGE) {
+            self.read = Some(Instant::now());
+            self.unacknowledged = parse(&std::fs::read_to_string("/proc/net/tcp").unwrap_or_default());
         }
-        u64::from_str_radix(queues.split(':').next()?, 16).ok()
-    })
+        self.unacknowledged.get(&(own_port, other)).copied()
+    }
+}
+
+/// The upper half of the fifth column of `/proc/net/tcp` (proc(5)), by the second's port and the third.
+fn parse(table: &str) -> HashMap<(u16, SocketAddr), u64> {
+    let end = |field: &str| {
+        let (address, port) = field.split_once(':')?;
+        // The kernel prints the address as a number of this machine; its bytes are in the network's order.
+        let address = Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes());
+        Some(SocketAddr::from((address, u16::from_str_radix(port, 16).ok()?)))
+    };
+    let connection = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (own, other) = (end(fields.next()?)?, end(fields.next()?)?);
+        let queues = fields.nth(1)?;
+        Some(((own.port(), other), u64::from_str_radix(queues.split(':').next()?, 16).ok()?))
+    };
+    table.lines().filter_map(connection).collect()
 }
 
 #[cfg(test)]
@@ -194,9 +218,8 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when
    0: 0A0112C6:D2F0 0B0112C6:18EB 01 00000003:00000000 01:00000014
    1: 0A0112C6:D2F1 0B0112C6:18EB 01 00000000:00000010 00:00000000";
-        assert_eq!(unacknowledged(table, 0xD2F0, 0x18EB), Some(3));
-        assert_eq!(unacknowledged(table, 0xD2F1, 0x18EB), Some(0));
-        assert_eq!(unacknowledged(table, 0xD2F2, 0x18EB), None);
+        let other = SocketAddr::from(([198, 18, 1, 11], 0x18EB));
+        assert_eq!(parse(table), HashMap::from([((0xD2F0, other), 3), ((0xD2F1, other), 0)]));
     }
 
     fn order(address: SocketAddr, end: &str) -> WatchOrder {
