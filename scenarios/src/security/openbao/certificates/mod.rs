@@ -11,6 +11,7 @@ mod openbao;
 mod postgres;
 mod redis;
 mod repeat;
+mod shown;
 mod target;
 
 pub use self::etcd::SCENARIO as ETCD;

@@ -10,17 +10,18 @@ use dora_harness::{
         mongodb::{PORT, ReplicaSet, add_revocation_lists, put_revocation_lists, show_certificate},
     },
     patience::within,
-    security::{Identity, StartTls},
+    security::StartTls,
     service::openbao::Pki,
     topology::Node,
 };
-use dora_reports::evidence::{Finding, ProbeCell, ProbeMatrix, ProbeRow};
+use dora_reports::evidence::ProbeMatrix;
 use mongodb::bson::doc;
 use tokio::time::timeout;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate},
     repeat::Repeats,
+    shown::{self, Kind},
     target::CertificateTarget,
 };
 use crate::{
@@ -119,37 +120,15 @@ async fn greet(set: &ReplicaSet) -> Result<(), String> {
 
 impl MongodbCertificates<'_> {
     /// What each kind of certificate gets from each member.
-    async fn probe(&self, members: &[Node], kinds: &[(&str, &str, Identity)]) -> ProbeMatrix {
+    async fn probe(&self, members: &[Node], kinds: &[Kind<'_>]) -> ProbeMatrix {
         let authority = self.trial.ground().authority().certificate();
-        let mut rows = Vec::new();
+        let mut answers = Vec::new();
         for member in members {
-            let mut cells = Vec::new();
-            for (_, expected, identity) in kinds {
-                cells.push(Some(ProbeCell::new(*expected, show_certificate(member, authority, identity).await)));
-            }
-            rows.push(ProbeRow { name: format!("{}:{PORT}", member.name()), cells });
-        }
-        ProbeMatrix {
-            title: "Client certificates that were shown to the members".into(),
-            row_heading: "Listener".into(),
-            columns: kinds.iter().map(|(name, _, _)| (*name).to_owned()).collect(),
-            rows,
-        }
-    }
-
-    /// Registers what is wrong with the answers.
-    fn judge(&self, matrix: &ProbeMatrix, kinds: &[(&str, &str, Identity)]) {
-        for row in &matrix.rows {
-            for ((name, expected, _), cell) in kinds.iter().zip(row.cells.iter().flatten()).filter(|(_, cell)| !cell.ok) {
-                let message = format!("{}: the certificate `{name}` was answered with {} instead of {expected}", row.name, cell.observed);
-                self.trial.find(match (*name, cell.observed.as_str()) {
-                    ("revoked", "accepted") => Finding::violation("revoked-certificate-accepted", message),
-                    ("good", _) => Finding::violation("good-certificate-refused", message),
-                    // Refused, but for another reason than the one that is to be shown.
-                    _ => Finding::unconfirmed("refused-for-another-reason", message),
-                });
+            for (_, _, identity) in kinds {
+                answers.push(show_certificate(member, authority, identity).await);
             }
         }
+        shown::matrix(members, PORT, "Client certificates that were shown to the members", kinds, answers)
     }
 }
 
@@ -237,7 +216,7 @@ impl CertificateTarget for MongodbCertificates<'_> {
         for (member, lists) in members.iter().zip(&before) {
             put_revocation_lists(member, lists).await?;
         }
-        self.judge(&matrix, &kinds);
+        shown::judge(self.trial, &matrix, &kinds);
         trial.matrix(matrix);
         pki.remove().await?;
         Ok(())

@@ -7,16 +7,17 @@ use dora_fixtures::assets;
 use dora_harness::{
     database::postgres::{AccessError, POOLER_PORT, PostgresCluster, SERVER_PORT, connect, show_certificate},
     patience::within,
-    security::{Identity, StartTls},
+    security::StartTls,
     service::openbao::Pki,
     topology::Node,
 };
-use dora_reports::evidence::{Finding, ProbeCell, ProbeMatrix, ProbeRow};
+use dora_reports::evidence::ProbeMatrix;
 use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate_if_there},
+    shown::{self, Kind},
     target::CertificateTarget,
 };
 use crate::{
@@ -115,22 +116,15 @@ impl PostgresCertificates<'_> {
     }
 
     /// What each kind of certificate gets from each server.
-    async fn probe(&self, kinds: &[(&str, &str, Identity)]) -> ProbeMatrix {
+    async fn probe(&self, kinds: &[Kind<'_>]) -> ProbeMatrix {
         let authority = self.trial.ground().authority().certificate();
-        let mut rows = Vec::new();
+        let mut answers = Vec::new();
         for server in self.cluster.servers() {
-            let mut cells = Vec::new();
-            for (_, expected, identity) in kinds {
-                cells.push(Some(ProbeCell::new(*expected, show_certificate(server.socket(SERVER_PORT), authority, identity).await)));
+            for (_, _, identity) in kinds {
+                answers.push(show_certificate(server.socket(SERVER_PORT), authority, identity).await);
             }
-            rows.push(ProbeRow { name: format!("{}:{SERVER_PORT}", server.name()), cells });
         }
-        ProbeMatrix {
-            title: "Client certificates that were shown to the servers".into(),
-            row_heading: "Listener".into(),
-            columns: kinds.iter().map(|(name, _, _)| (*name).to_owned()).collect(),
-            rows,
-        }
+        shown::matrix(self.cluster.servers(), SERVER_PORT, "Client certificates that were shown to the servers", kinds, answers)
     }
 }
 
@@ -209,19 +203,7 @@ impl CertificateTarget for PostgresCertificates<'_> {
                 self.on_server(server, "schema/postgres/certificates/reload.sql").await?;
             }
         }
-        for row in &matrix.rows {
-            for ((name, expected, _), cell) in kinds.iter().zip(row.cells.iter().flatten()).filter(|(_, cell)| !cell.ok) {
-                let message = format!("{}: the certificate `{name}` was answered with {} instead of {expected}", row.name, cell.observed);
-                trial.find(match (*name, cell.observed.as_str()) {
-                    ("expired", "accepted") => Finding::violation("expired-certificate-accepted", message),
-                    ("revoked", "accepted") => Finding::violation("revoked-certificate-accepted", message),
-                    ("by a foreign authority", "accepted") => Finding::violation("foreign-certificate-accepted", message),
-                    ("good", _) => Finding::violation("good-certificate-refused", message),
-                    // Refused, but for another reason than the one that is to be shown.
-                    _ => Finding::unconfirmed("refused-for-another-reason", message),
-                });
-            }
-        }
+        shown::judge(trial, &matrix, &kinds);
         trial.matrix(matrix);
         pki.remove().await?;
         Ok(())
