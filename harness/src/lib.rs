@@ -21,4 +21,5 @@ pub mod service;
 pub mod sim;
 pub mod topology;
 pub mod volume;
+pub mod watchdog;
 pub mod workload;
