@@ -9,5 +9,6 @@ fn main() -> ExitCode {
     dora_harness::fault::become_delay_if_asked();
     dora_harness::network::seat::become_seat_if_asked();
     dora_harness::security::install_provider();
+    cli::become_guardian_if_asked();
     cli::main()
 }

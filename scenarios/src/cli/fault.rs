@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +16,7 @@ use dora_harness::{
     topology::{Ground, GroundOptions, Node, Profile},
 };
 
-use super::{RUNS, config::Config, error::CliError, platform};
+use super::{config::Config, error::CliError, guardian, orders::Orders, platform};
 
 /// A fault of one node shows within this time, or it did not happen; of several nodes, one is asked after the other.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
@@ -34,9 +33,9 @@ pub enum FaultCommand {
         #[arg(long)]
         run: Option<String>,
     },
-    /// Inject a fault, see it by a probe of its own, heal it on Ctrl-C or after a time
+    /// Inject a fault, see it by a probe of its own, heal it on Ctrl-C, after a time, or when this command is killed
     Inject(Box<InjectArgs>),
-    /// Heal what `inject` left: one fault, or all
+    /// Heal what `inject --detach` left or could not be healed: one fault, or all
     Heal {
         /// The fault, as `inject` printed it
         #[arg(required_unless_present = "all")]
@@ -62,10 +61,10 @@ pub struct InjectArgs {
     /// The run, as `up` printed it; the only one that is there without it
     #[arg(long)]
     run: Option<String>,
-    /// Heal after this time, such as 60s or 5m; on Ctrl-C without it
+    /// Heal after this time, such as 60s or 5m; without it on Ctrl-C, or when this command is killed
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Leave it for `dora fault heal`
+    /// Leave it for `dora fault heal`, once it was seen
     #[arg(long, conflicts_with = "duration")]
     detach: bool,
     /// The other nodes that it concerns; for partition and bridge the second side
@@ -206,8 +205,10 @@ async fn by_hand(engine: &Engine, args: InjectArgs, policy: &Policy) -> Result<E
     let run = platform::find(engine, args.run.clone()).await?;
     let orders = aim(engine, &run, &args, policy).await?;
     let faults: Vec<Box<dyn Fault>> = orders.iter().map(|order| order.fault(engine)).collect::<Result<_, _>>()?;
-    // Kept before it is injected: whatever happens to this process, `heal` finds it.
     let kept = Orders::of(&run);
+    // Before anything is broken: where this process is killed, or fails to heal, its guardian does it.
+    let guardian = guardian::post(&run, &orders)?;
+    // Kept before it is injected: whatever happens to this process, its guardian and `heal` find it.
     for (order, fault) in orders.iter().zip(&faults) {
         kept.keep(order)?;
         out!("fault     {}\ntarget    {} {}", order.id, order.kind, fault.target());
@@ -218,24 +219,26 @@ async fn by_hand(engine: &Engine, args: InjectArgs, policy: &Policy) -> Result<E
         Err(error) => {
             // It was not injected, or taken back.
             forget()?;
+            guardian.dismiss();
             return Err(error.into());
         }
     };
-    let detach = args.detach;
     let nodes = u32::try_from(orders.len()).unwrap_or(u32::MAX);
-    let (was_seen, record) = hold(injected, nodes, args.duration, detach).await?;
-    if detach {
+    let (was_seen, healed) = hold(injected, nodes, args.duration, args.detach).await?;
+    let Some(healed) = healed else {
+        guardian.dismiss();
         for order in &orders {
             out!("heal it with `dora fault heal {}`", order.id);
         }
-        return Ok(ExitCode::from(if was_seen { 0 } else { 3 }));
-    }
+        return Ok(ExitCode::SUCCESS);
+    };
     forget()?;
-    let healed = record.is_some_and(|record| record);
+    guardian.dismiss();
     Ok(ExitCode::from(if was_seen && healed { 0 } else { 3 }))
 }
 
-/// Confirms a fault, holds it and heals it, and tells what was seen. Answers whether it was seen, and whether its end was.
+/// Confirms a fault, holds it and heals it, and tells what was seen. Answers whether it was seen, and whether its end was; no end where it
+/// was seen and is left.
 async fn hold(
     injected: Injected<Together>,
     nodes: u32,
@@ -436,48 +439,6 @@ async fn heal(engine: &Engine, run: Option<String>, id: Option<&str>) -> Result<
     }
     out!("{} healed", all.len().min(if id.is_some() { 1 } else { usize::MAX }));
     Ok(ExitCode::from(if all_mended { 0 } else { 3 }))
-}
-
-/// The faults that are injected into a platform, one file each in its state directory.
-struct Orders {
-    directory: PathBuf,
-}
-
-impl Orders {
-    fn of(run: &RunId) -> Self {
-        Self { directory: Path::new(RUNS).join(run.as_str()).join("faults") }
-    }
-
-    fn path(&self, id: &str) -> PathBuf {
-        self.directory.join(format!("{id}.json"))
-    }
-
-    fn keep(&self, order: &Order) -> Result<(), CliError> {
-        let path = self.path(&order.id);
-        let failed = |source| CliError::File { what: "write", path: path.clone(), source };
-        std::fs::create_dir_all(&self.directory).map_err(failed)?;
-        let text = serde_json::to_vec_pretty(order).map_err(std::io::Error::from).map_err(failed)?;
-        std::fs::write(&path, text).map_err(failed)
-    }
-
-    fn forget(&self, id: &str) -> Result<(), CliError> {
-        let path = self.path(id);
-        std::fs::remove_file(&path).map_err(|source| CliError::File { what: "remove", path, source })
-    }
-
-    /// All of them, by name.
-    fn all(&self) -> Result<Vec<Order>, CliError> {
-        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Ok(Vec::new()) };
-        let mut orders = Vec::new();
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let failed = |source| CliError::File { what: "read", path: path.clone(), source };
-            let text = std::fs::read(&path).map_err(failed)?;
-            orders.push(serde_json::from_slice(&text).map_err(std::io::Error::from).map_err(failed)?);
-        }
-        orders.sort_by(|left: &Order, right: &Order| left.id.cmp(&right.id));
-        Ok(orders)
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod conform;
 mod equip;
 mod error;
 mod fault;
+mod guardian;
 mod images;
+mod orders;
 mod platform;
 mod policy;
 mod progress;
@@ -32,6 +34,7 @@ use dora_harness::{
 };
 use dora_scenarios::runner::Part;
 
+pub use self::guardian::become_guardian_if_asked;
 use self::{config::Config, error::CliError};
 
 /// Where runs leave their bundles, below the working directory.
