@@ -103,6 +103,16 @@ pub enum EngineError {
         /// How many were tried.
         tried: usize,
     },
+    /// A network stays although no container is in it any more.
+    #[error(
+        "the engine failed to remove network {network} ({reason}): the engine counts an endpoint of a container that is gone; a restart of the engine forgets it, then `dora sweep`"
+    )]
+    EndpointOfGone {
+        /// The network's id.
+        network: String,
+        /// The engine's own words.
+        reason: String,
+    },
     /// A run has started more nodes than its subnet has addresses.
     #[error("no free address in network {network}: each is given once in a run; run fewer scenarios or proofs at once (filters, `--part`)")]
     NoAddress {
@@ -148,6 +158,11 @@ impl EngineError {
         matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 409, .. })
     }
 
+    /// Whether the engine answered that a network cannot be removed, because something is in it.
+    pub(crate) fn is_active_endpoint(error: &bollard::errors::Error) -> bool {
+        matches!(error, bollard::errors::Error::DockerResponseServerError { message, .. } if message.contains("has active endpoints"))
+    }
+
     /// Whether the engine answered that what it was asked about is not there (any more).
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Request { source, .. } if Self::is_not_found(source))
@@ -161,4 +176,19 @@ impl EngineError {
 
 fn tail(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!("\n  last log lines:\n    {}", lines.join("\n    ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_with_active_endpoints_is_told_from_other_refusals() {
+        let refusal = |message: &str| bollard::errors::Error::DockerResponseServerError { status_code: 403, message: message.to_owned() };
+        // The words of Docker 20.10, and of later ones.
+        for words in ["network dora-a id 0b1f has active endpoints", "network dora-a has active endpoints (name:\"b\" id:\"c0de\")"] {
+            assert!(EngineError::is_active_endpoint(&refusal(&format!("error while removing network: {words}"))), "{words}");
+        }
+        assert!(!EngineError::is_active_endpoint(&refusal("bridge is a pre-defined network and cannot be removed")));
+    }
 }

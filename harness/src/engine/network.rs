@@ -6,8 +6,12 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-use bollard::models::{
-    EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest,
+use bollard::{
+    models::{
+        EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+        VolumeCreateRequest,
+    },
+    query_parameters::InspectNetworkOptions,
 };
 use rand::RngExt as _;
 
@@ -150,13 +154,52 @@ impl Engine {
         Ok(name)
     }
 
-    /// Removes a network; one that is already gone is fine.
+    /// Removes a network; one that is already gone is fine. Docker 20.10 was seen to count an endpoint whose container is gone: it is taken
+    /// off by force.
+    ///
+    /// # Errors
+    /// [`EngineError::EndpointOfGone`] where that does not help, or the engine's refusal.
     pub(super) async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+        let what = || format!("remove network {id}");
+        match self.docker.remove_network(id).await {
+            Ok(()) => return Ok(()),
+            Err(error) if EngineError::is_not_found(&error) => return Ok(()),
+            Err(error) if EngineError::is_active_endpoint(&error) => {}
+            Err(error) => return Err(EngineError::request(what(), error)),
+        }
+        let are_gone = self.disconnect_gone(id).await?;
         match self.docker.remove_network(id).await {
             Ok(()) => Ok(()),
             Err(error) if EngineError::is_not_found(&error) => Ok(()),
-            Err(error) => Err(EngineError::request(format!("remove network {id}"), error)),
+            Err(error) if are_gone && EngineError::is_active_endpoint(&error) => {
+                Err(EngineError::EndpointOfGone { network: id.to_owned(), reason: error.to_string() })
+            }
+            Err(error) => Err(EngineError::request(what(), error)),
         }
+    }
+
+    /// Takes the endpoints of containers that are gone off a network. Whether the engine lists no endpoint of a container that is there.
+    async fn disconnect_gone(&self, network: &str) -> Result<bool, EngineError> {
+        let found = match self.docker.inspect_network(network, None::<InspectNetworkOptions>).await {
+            Ok(found) => found,
+            Err(error) if EngineError::is_not_found(&error) => return Ok(true),
+            Err(error) => return Err(EngineError::request(format!("inspect network {network}"), error)),
+        };
+        let mut are_gone = true;
+        for (key, endpoint) in found.containers.unwrap_or_default() {
+            // An endpoint has its container's name, and where the container is gone the engine knows it by that name only.
+            let container = endpoint.name.filter(|name| !name.is_empty()).unwrap_or(key);
+            match self.state(&container).await {
+                Ok(_there) => are_gone = false,
+                Err(error) if error.is_gone() => {
+                    let request = NetworkDisconnectRequest { container, force: Some(true) };
+                    // Whether it helped says the second removal, in words of its own.
+                    let _ = self.docker.disconnect_network(network, request).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(are_gone)
     }
 
     /// Removes a volume; one that is already gone is fine.
