@@ -8,4 +8,4 @@ mod stream;
 pub use canary::Canary;
 pub use packet::{Packet, read_packets};
 pub use session::{Capture, CaptureError, Captured};
-pub use stream::{Framing, Stream, streams};
+pub use stream::{Framing, Stream, TLS_1_3, streams};

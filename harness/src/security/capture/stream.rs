@@ -1,6 +1,9 @@
 //! TCP streams put together from their segments, and whether they are made of TLS records.
 
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
+};
 
 use super::Packet;
 
@@ -14,6 +17,13 @@ const STARTS_MAX: usize = 200;
 const TELLING: usize = 16;
 /// `PostgreSQL`'s `SSLRequest` and the answer to it.
 const SSL_REQUEST: &[u8] = b"\x00\x00\x00\x08\x04\xd2\x16\x2f";
+
+/// TLS 1.3 as it stands in a handshake (RFC 8446, section 4.2.1).
+pub const TLS_1_3: u16 = 0x0304;
+/// The types of a record and of a message, and the number of an extension, that tell which version a server chose.
+const HANDSHAKE: u8 = 22;
+const SERVER_HELLO: u8 = 2;
+const SUPPORTED_VERSIONS: u16 = 43;
 
 /// What a stream is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +102,15 @@ impl Stream {
     pub fn framing(&self) -> Framing {
         self.pieces.iter().map(|(bytes, starts)| framing(bytes, starts)).max().unwrap_or(Framing::Unknown)
     }
+
+    /// The versions that a server chose in the handshakes of this direction, as they stand on the wire ([`TLS_1_3`]). None when no
+    /// handshake was captured, as on a connection that was there before.
+    pub fn chosen_versions(&self) -> BTreeSet<u16> {
+        let begins = |(bytes, starts): &(Vec<u8>, Vec<usize>)| -> Vec<u16> {
+            starts.iter().filter_map(|start| chosen_version(&bytes[*start..])).collect()
+        };
+        self.pieces.iter().flat_map(begins).collect()
+    }
 }
 
 /// A capture may begin in the middle of a record, but most segments begin with one: the first beginning from which one record follows
@@ -128,6 +147,30 @@ fn records(mut bytes: &[u8]) -> Framing {
         }
     }
     if whole > 0 { Framing::Tls } else { Framing::Unknown }
+}
+
+/// The version in a `ServerHello` that begins here: that of its extension, or of its old field where it has none (RFC 8446, sections
+/// 4.1.3 and 4.2.1).
+fn chosen_version(bytes: &[u8]) -> Option<u16> {
+    let short = |bytes: &[u8], at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    if bytes.first() != Some(&HANDSHAKE) || bytes.get(1) != Some(&3) || bytes.get(RECORD_HEADER) != Some(&SERVER_HELLO) {
+        return None;
+    }
+    let record = bytes.get(RECORD_HEADER..RECORD_HEADER + usize::from(short(bytes, 3)?))?;
+    let hello = record.get(4..)?;
+    let old_field = short(hello, 0)?;
+    // Version, 32 bytes of random, the session's identifier with its length, suite, compression.
+    let mut at = 35 + usize::from(*hello.get(34)?) + 3;
+    let end = at + 2 + usize::from(short(hello, at).unwrap_or_default());
+    at += 2;
+    while at + 4 <= end {
+        let (extension, length) = (short(hello, at)?, usize::from(short(hello, at + 2)?));
+        if extension == SUPPORTED_VERSIONS {
+            return short(hello, at + 4);
+        }
+        at += 4 + length;
+    }
+    Some(old_field)
 }
 
 #[cfg(test)]
@@ -173,5 +216,26 @@ mod tests {
         let send = |sequence, data: &[u8]| tcp("10.0.0.1:5", "10.0.0.2:6", sequence, data);
         let first = record(b"one whole record of ciphertext");
         assert_eq!(only(&[send(0, &first), send(first.len() as u32, b"GET / HTTP/1.1\r\n\r\n")]).framing(), Framing::Other);
+    }
+
+    fn server_hello(extensions: &[u8]) -> Vec<u8> {
+        let session = [&[32][..], &[7; 32]].concat();
+        let length = (extensions.len() as u16).to_be_bytes();
+        let hello = [&[3, 3][..], &[9; 32], &session, &[0x13, 0x02, 0], &length, extensions].concat();
+        let message = [&[SERVER_HELLO, 0, 0, hello.len() as u8][..], &hello].concat();
+        [&[HANDSHAKE, 3, 3][..], &(message.len() as u16).to_be_bytes(), &message].concat()
+    }
+
+    #[test]
+    fn the_version_that_a_server_chose_is_read_from_its_hello() {
+        let answers = |hello: &[u8]| {
+            let from = |sequence, data: &[u8]| tcp("10.0.0.2:6", "10.0.0.1:5", sequence, data);
+            only(&[from(0, b"S"), from(1, &hello[..40]), from(41, &hello[40..])]).chosen_versions()
+        };
+        let key_share = [0, 51, 0, 2, 0, 29];
+        let new = [&key_share[..], &[0, 43, 0, 2, 3, 4]].concat();
+        assert_eq!(answers(&server_hello(&new)), [TLS_1_3].into());
+        assert_eq!(answers(&server_hello(&key_share)), [0x0303].into(), "without the extension it is the old field");
+        assert_eq!(answers(&record(&[2; 60])), [].into(), "data of an established connection");
     }
 }

@@ -35,7 +35,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "InfluxDB: every listener of every node, and no other",
         pillar: Pillar::Security,
         database: Database::Influxdb,
-        clauses: &["SEC-TLS-IDB"],
+        clauses: &["SEC-TLS-IDB", "SEC-TLS-LINKS"],
         goal: "Find out what each listener accepts, and whether anything listens that the model does not know.",
         method: &[
             "read the sockets that listen from each node's own tables and compare them with the model",

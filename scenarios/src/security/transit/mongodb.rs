@@ -34,7 +34,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "MongoDB: every listener of every member, and no other",
         pillar: Pillar::Security,
         database: Database::Mongodb,
-        clauses: &["SEC-TLS-MDB"],
+        clauses: &["SEC-TLS-MDB", "SEC-TLS-LINKS"],
         goal: "Find out what each member accepts, and whether anything listens that the model does not know.",
         method: &[
             "read the sockets that listen from each node's own tables and compare them with the model",

@@ -32,7 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "Neo4j: every listener of every server, and no other",
         pillar: Pillar::Security,
         database: Database::Neo4j,
-        clauses: &["SEC-TLS-NEO"],
+        clauses: &["SEC-TLS-NEO", "SEC-TLS-LINKS"],
         goal: "Find out what each listener accepts, and whether anything listens that the model does not know.",
         method: &[
             "read the sockets that listen from each node's own tables and compare them with the model",

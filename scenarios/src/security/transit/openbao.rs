@@ -27,7 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "OpenBao: every listener of every server, and no other",
         pillar: Pillar::Security,
         database: Database::Openbao,
-        clauses: &["SEC-TLS-BAO"],
+        clauses: &["SEC-TLS-BAO", "SEC-TLS-LINKS"],
         goal: "Find out what each listener accepts, and whether anything listens that the model does not know.",
         method: &[
             "read the sockets that listen from each server's own tables and compare them with the model",
@@ -63,7 +63,10 @@ pub const SCENARIOS: &[Scenario] = &[
             "search each packet and each stream for it; check that each link was seen and consists of TLS records",
             "find a text that was sent readable on purpose in each capture, and no lost packet",
         ],
-        does_not_show: &["which version of TLS the servers speak with each other", "the link by which a new server joins"],
+        does_not_show: &[
+            "which version of TLS the servers speak with each other, unless one connects anew while packets are captured",
+            "the link by which a new server joins",
+        ],
         needs_high_availability: true,
         deadline: Duration::from_secs(120),
         sabotages: &[Sabotage {

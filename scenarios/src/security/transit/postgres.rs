@@ -40,7 +40,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "PostgreSQL: every listener of every node, and no other",
         pillar: Pillar::Security,
         database: Database::Postgres,
-        clauses: &["SEC-TLS-PG"],
+        clauses: &["SEC-TLS-PG", "SEC-TLS-LINKS"],
         goal: "Find out what servers, Patroni, etcd and the pooler accept, and whether anything listens that the model does not know.",
         method: &[
             "read the sockets that listen from each node's own tables and compare them with the model",

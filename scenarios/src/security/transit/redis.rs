@@ -32,7 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "Redis: every listener of every node, and no other",
         pillar: Pillar::Security,
         database: Database::Redis,
-        clauses: &["SEC-TLS-RDS"],
+        clauses: &["SEC-TLS-RDS", "SEC-TLS-LINKS"],
         goal: "Find out what each listener of the model accepts, and whether anything listens that the model does not know.",
         method: &[
             "read the sockets that listen from each node's own tables and compare them with the model",

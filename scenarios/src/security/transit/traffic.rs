@@ -6,7 +6,7 @@ use std::{
 };
 
 use dora_harness::{
-    security::capture::{Canary, Captured, Framing, Stream, streams},
+    security::capture::{Canary, Captured, Framing, Stream, TLS_1_3, streams},
     topology::{CLIENT, Link, Node, Reach, Wiring},
 };
 use dora_reports::evidence::{Finding, ProbeCell, ProbeRow};
@@ -69,6 +69,8 @@ struct Sight {
     segments: u64,
     peers: BTreeSet<Ipv4Addr>,
     framing: Framing,
+    /// Versions that servers chose while it was watched.
+    versions: BTreeSet<u16>,
     canary: Option<String>,
 }
 
@@ -131,8 +133,20 @@ fn sight(wiring: &Wiring, traffic: &[NodeTraffic], link: &Link, end: &NodeTraffi
         segments: streams.iter().map(|stream| stream.segments).sum(),
         peers: streams.iter().map(|stream| peer(stream)).collect(),
         framing: streams.iter().map(|stream| stream.framing()).max().unwrap_or(Framing::Unknown),
+        versions: streams.iter().flat_map(|stream| stream.chosen_versions()).collect(),
         canary: streams.iter().find_map(|stream| stream.pieces.iter().find_map(|(bytes, _)| canary.found_in(bytes))),
     })
+}
+
+/// What a link that has to be encrypted consists of. The version can be seen only where somebody connected while packets were captured.
+fn made_of(sight: &Sight, framing: &str) -> ProbeCell {
+    let is_new = sight.versions.iter().all(|version| *version >= TLS_1_3);
+    let version = match (sight.versions.is_empty(), is_new) {
+        (true, _) => "no handshake captured",
+        (false, true) => "1.3 chosen",
+        (false, false) => "an older version chosen",
+    };
+    ProbeCell { expected: TLS.to_owned(), observed: format!("{framing}, {version}"), ok: sight.framing == Framing::Tls && is_new }
 }
 
 fn judge(link: &Link, name: String, sight: &Sight) -> (ProbeRow, Vec<Finding>) {
@@ -150,9 +164,13 @@ fn judge(link: &Link, name: String, sight: &Sight) -> (ProbeRow, Vec<Finding>) {
     }
     let made_of = match &link.plain {
         Some(why) => ProbeCell { expected: "named exception".into(), observed: format!("{framing}, named exception: {why}"), ok: true },
-        None => ProbeCell::new(TLS, framing),
+        None => made_of(sight, framing),
     };
     if link.plain.is_none() {
+        if let Some(version) = sight.versions.iter().find(|version| **version < TLS_1_3) {
+            let message = format!("{name}: a server chose version {version:#06x}, which is older than TLS 1.3");
+            findings.push(Finding::violation("link-below-tls-1-3", message));
+        }
         match sight.framing {
             Framing::Other => findings.push(Finding::violation("link-in-plaintext", format!("{name} is not made of TLS records"))),
             Framing::Unknown => findings.push(Finding::unconfirmed("link-not-told", format!("{name}: {framing}"))),
