@@ -57,9 +57,104 @@ pub enum ScenarioError {
     Missing(String),
 }
 
+/// What a database and its commands say, in whatever case, when the engine's disk is full.
+const DISK_FULL: &str = "no space left on device";
+
 impl ScenarioError {
     /// Wraps a client's error.
     pub fn client(what: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::Client { what: what.into(), reason: reason.to_string() }
+    }
+
+    /// Whether a database, or a command of its own, refused something, failed at it or did not do it in time. Everything else says nothing of
+    /// the platform, it only kept the harness from finding out: the engine with its disk and addresses, the harness's own files and certificates.
+    ///
+    /// A container that the engine does not start is the engine's failure: the database in it has read nothing yet.
+    pub fn is_of_the_database(&self) -> bool {
+        if self.to_string().to_lowercase().contains(DISK_FULL) {
+            return false;
+        }
+        match self {
+            Self::Client { .. } | Self::Deadline(_) => true,
+            Self::Engine(error) => ran_in_a_node(error),
+            Self::Ground(error) => match error {
+                GroundError::Database { .. } | GroundError::Deadline(_) => true,
+                GroundError::Engine(error) => ran_in_a_node(error),
+                GroundError::Authority(_) | GroundError::Asset(_) | GroundError::Volume(_) => false,
+            },
+            Self::Fault(_)
+            | Self::History(_)
+            | Self::Tls(_)
+            | Self::Openbao(_)
+            | Self::Pki(_)
+            | Self::Network(_)
+            | Self::Asset(_)
+            | Self::Missing(_) => false,
+        }
+    }
+}
+
+/// Whether the engine did what it was asked, and something inside a node did not.
+fn ran_in_a_node(error: &EngineError) -> bool {
+    matches!(error, EngineError::Exec { .. } | EngineError::ExecDeadline { .. } | EngineError::Deadline(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dora_fixtures::assets::AssetError;
+
+    use super::*;
+
+    fn exec(output: &str) -> EngineError {
+        EngineError::Exec { node: "idb1".into(), command: "sh /dora/bin/restore.sh".into(), code: 1, output: output.into() }
+    }
+
+    fn deadline() -> DeadlineError {
+        DeadlineError { what: "the restored shards".into(), after: Duration::from_secs(60), last: "the server answered 503".into() }
+    }
+
+    #[test]
+    fn what_a_database_refuses_or_does_not_do_in_time_is_its_own() {
+        let errors: &[ScenarioError] = &[
+            // As PostgreSQL, Redis and MongoDB answer to a backup that is cut short.
+            GroundError::database("postgres", "no server could be restored from the backup: ERROR: [029]: unexpected eof").into(),
+            GroundError::database("redis", "node r-rds1 ended with 1, last log lines:\n    Short read or OOM loading DB").into(),
+            ScenarioError::client("restore the backup", "dora.analysis_results is damaged: its SHA-256 is not the one of the backup"),
+            GroundError::Engine(exec("bad checksum")).into(),
+            exec("bad checksum").into(),
+            EngineError::ExecDeadline { node: "idb1".into(), command: "sh".into(), limit: Duration::from_secs(60) }.into(),
+            EngineError::Deadline(deadline()).into(),
+            GroundError::Deadline(deadline()).into(),
+            deadline().into(),
+        ];
+        for error in errors {
+            assert!(error.is_of_the_database(), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_engine_disk_and_files_of_the_harness_refuse_is_not() {
+        let missing = || AssetError::NotFound { path: "config/postgres/restore.sh".into() };
+        let errors: &[ScenarioError] = &[
+            EngineError::Gone { what: "start pg1".into() }.into(),
+            GroundError::Engine(EngineError::Gone { what: "start pg1".into() }).into(),
+            EngineError::Unreachable { reason: "no answer".into() }.into(),
+            GroundError::Engine(EngineError::DiskFull { what: "start node pg1".into() }).into(),
+            GroundError::Engine(EngineError::NoAddress { network: "data".into() }).into(),
+            GroundError::Engine(EngineError::Start { node: "pg1".into(), reason: "no such image".into(), log_tail: Vec::new() }).into(),
+            missing().into(),
+            GroundError::Asset(missing()).into(),
+            ScenarioError::Missing("there is no PostgreSQL cluster".into()),
+            // A full disk, in the words of whoever met it first.
+            GroundError::database("postgres", "ERROR: [082]: unable to write '/dora/data/pgdata/base/1/2': [28] No space left on device")
+                .into(),
+            exec("write /dora/data/data: no space left on device").into(),
+            ScenarioError::client("restore the collection policies", "14031: No space left on device"),
+        ];
+        for error in errors {
+            assert!(!error.is_of_the_database(), "{error}");
+        }
     }
 }

@@ -1,11 +1,16 @@
 //! Backs up, destroys, restores elsewhere and compares.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use dora_harness::{engine::EngineError, patience::stretched};
 use dora_reports::evidence::{ContentRow, Finding, NamedLimit};
+use tokio::time::timeout;
 
 use super::BackupTarget;
 use crate::{ScenarioError, Trial};
+
+/// An engine that does not say by then what it is has gone.
+const ENGINE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The scenario: see the module.
 ///
@@ -46,8 +51,9 @@ pub async fn full_backup<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(
     let restored = target.restore(trial, artifact).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     if let Err(error) = restored {
+        let words = refusal(trial, error).await?;
         trial.measure("restore", None, "ms");
-        trial.find(Finding::violation("restore-failed", format!("the backup could not be restored: {error}")));
+        trial.find(Finding::violation("restore-failed", format!("the backup could not be restored: {words}")));
         return Ok(());
     }
     trial.note("phase", "a new cluster with new credentials serves");
@@ -85,6 +91,21 @@ pub async fn full_backup<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(
     }
     trial.contents(rows);
     judge_enforcement(trial, target).await
+}
+
+/// How the database refused its backup.
+///
+/// # Errors
+/// What kept the harness from finding out: an error that is none of the database's, or the engine's where it does not answer any more.
+async fn refusal(trial: &Trial, error: ScenarioError) -> Result<String, ScenarioError> {
+    if !error.is_of_the_database() {
+        return Err(error);
+    }
+    // A database whose machine is gone is late, silent or dead, too.
+    let limit = stretched(ENGINE_LIMIT);
+    let silent = |_elapsed| EngineError::Unreachable { reason: format!("no answer within {:.0} s", limit.as_secs_f64()) };
+    timeout(limit, trial.ground().engine().info()).await.map_err(silent)??;
+    Ok(error.to_string())
 }
 
 async fn judge_enforcement<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(), ScenarioError> {

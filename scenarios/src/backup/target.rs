@@ -48,6 +48,7 @@ pub trait BackupTarget: Send + Sync {
     async fn destroy(&self) -> Result<(), ScenarioError>;
 
     /// Starts a new, separate cluster with new credentials from the backup and puts it into the platform.
+    /// An error that [`ScenarioError::is_of_the_database`] is a finding, any other one leaves the clause undecided.
     async fn restore(&self, trial: &Trial, artifact: Self::Artifact) -> Result<(), ScenarioError>;
 
     /// Tries what the restored cluster must refuse (old password, no password, plaintext) and accept (new password over TLS).

@@ -146,8 +146,13 @@ impl TlsTarget for ClientPorts {
 
 /// A set's error as the scenario's.
 pub(crate) fn client_error(error: MongodbError) -> ScenarioError {
-    let (what, why) = error.into_parts();
-    ScenarioError::client(what, why)
+    match error {
+        MongodbError::Asset(error) => error.into(),
+        error => {
+            let (what, why) = error.into_parts();
+            ScenarioError::client(what, why)
+        }
+    }
 }
 
 /// The set of data nodes.
