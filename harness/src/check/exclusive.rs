@@ -45,15 +45,10 @@ impl Overlap {
 /// of its first acknowledged probe to the beginning of its last one: a probe that a pause stretches over a failover is no proof of
 /// anything. Another node's probe that lies wholly within that span is proof.
 pub fn overlaps(operations: &[Operation]) -> Vec<Overlap> {
-    let mut by_holder: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
-    for operation in operations.iter().filter(|operation| operation.is_ok()) {
-        let (Some(completed), Some(holder)) = (operation.completed, holder(&operation.returned)) else { continue };
-        by_holder.entry(holder).or_default().push((operation.invoked, completed));
-    }
+    let by_holder = probes_by_holder(operations);
     let mut found = Vec::new();
     for (holder, probes) in &by_holder {
-        let from = probes.iter().map(|probe| probe.1).min().unwrap_or(u64::MAX);
-        let until = probes.iter().map(|probe| probe.0).max().unwrap_or(0);
+        let (from, until) = certain(probes);
         for (intruder, others) in by_holder.iter().filter(|(other, _)| *other != holder) {
             if let Some((invoked, completed)) = others.iter().find(|(invoked, completed)| from <= *invoked && *completed <= until) {
                 found.push(Overlap {
@@ -68,6 +63,41 @@ pub fn overlaps(operations: &[Operation]) -> Vec<Overlap> {
         }
     }
     found
+}
+
+/// The largest number of nodes that certainly were writable at once, in a history as [`overlaps`] takes it; [`None`] where no probe was
+/// acknowledged, which says nothing of anybody. A node that goes on in an epoch that ended is one more: `node@epoch` is what is counted.
+///
+/// At the moment of a probe its own node was writable, and so was every other one in whose certain span the whole probe lies. So this is more
+/// than one exactly where [`overlaps`] finds something.
+pub fn writable_at_once(operations: &[Operation]) -> Option<usize> {
+    let by_holder = probes_by_holder(operations);
+    let spans: Vec<(&String, (u64, u64))> = by_holder.iter().map(|(holder, probes)| (holder, certain(probes))).collect();
+    let mut at_once = None;
+    for (holder, probes) in &by_holder {
+        for &(invoked, completed) in probes {
+            let beside = spans.iter().filter(|&&(other, (from, until))| other != holder && from <= invoked && completed <= until);
+            at_once = at_once.max(Some(beside.count() + 1));
+        }
+    }
+    at_once
+}
+
+/// Beginning and end of every acknowledged probe, by `node@epoch`.
+fn probes_by_holder(operations: &[Operation]) -> BTreeMap<String, Vec<(u64, u64)>> {
+    let mut by_holder: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+    for operation in operations.iter().filter(|operation| operation.is_ok()) {
+        let (Some(completed), Some(holder)) = (operation.completed, holder(&operation.returned)) else { continue };
+        by_holder.entry(holder).or_default().push((operation.invoked, completed));
+    }
+    by_holder
+}
+
+/// From when until when whoever gave these answers was writable without doubt; empty (its end before its beginning) where that is never.
+fn certain(probes: &[(u64, u64)]) -> (u64, u64) {
+    let from = probes.iter().map(|probe| probe.1).min().unwrap_or(u64::MAX);
+    let until = probes.iter().map(|probe| probe.0).max().unwrap_or(0);
+    (from, until)
 }
 
 fn holder(value: &Value) -> Option<String> {
@@ -100,6 +130,7 @@ mod tests {
     fn a_handover_is_no_overlap() {
         let history = [probe("a", 1, 0, 1, Outcome::Ok), probe("a", 1, 5, 6, Outcome::Ok), probe("b", 2, 7, 8, Outcome::Ok)];
         assert_eq!(overlaps(&history), vec![]);
+        assert_eq!(writable_at_once(&history), Some(1));
     }
 
     #[test]
@@ -126,5 +157,23 @@ mod tests {
         let found = overlaps(&history);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].holder.as_str(), found[0].intruder.as_str(), found[0].invoked), ("a@1", "b@2", 3));
+        assert_eq!(writable_at_once(&history), Some(2));
+    }
+
+    #[test]
+    fn three_at_once_are_three_and_two_after_each_other_are_two() {
+        let ok = |node: &str, epoch: u64, invoked: u64| probe(node, epoch, invoked, invoked + 1, Outcome::Ok);
+        let at_once = [ok("a", 1, 0), ok("b", 2, 3), ok("c", 3, 6), ok("b", 2, 9), ok("a", 1, 12)];
+        assert_eq!(writable_at_once(&at_once), Some(3));
+        // First b beside a, and when b has ended c beside a.
+        let in_turn = [ok("a", 1, 0), ok("b", 2, 3), ok("b", 2, 6), ok("c", 3, 9), ok("c", 3, 12), ok("a", 1, 15)];
+        assert_eq!(writable_at_once(&in_turn), Some(2));
+    }
+
+    #[test]
+    fn nobody_that_was_seen_is_no_number() {
+        let history = [probe("a", 1, 0, 1, Outcome::Fail("read only".into())), probe("b", 2, 0, 9, Outcome::Unknown("silence".into()))];
+        assert_eq!(writable_at_once(&history), None);
+        assert_eq!(writable_at_once(&[]), None);
     }
 }

@@ -27,7 +27,7 @@ pub use answer::{Answer, Checked};
 pub use availability::{Availability, availability, ceased_after, longest_gap, samples};
 pub use batch_reads::{BatchReads, batches_read};
 pub use durability::{Durability, durability};
-pub use exclusive::{Overlap, overlaps};
+pub use exclusive::{Overlap, overlaps, writable_at_once};
 pub use judge::{judge, judge_within, try_judge_within};
 pub use level::{Level, UnknownLevel};
 pub use model::{Model, UnknownModel};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dora_harness::{
-    check::{Answer, Availability, Checked, Model, durability, judge},
+    check::{Answer, Availability, Checked, Model, durability, judge, writable_at_once},
     history::{HistoryError, Operation, Outcome, Recorder},
     patience::within,
     topology::Node,
@@ -186,12 +186,6 @@ pub fn report(trial: &Trial, name: &str, file: &str, checked: &Checked) {
 
 /// Never two writable nodes, from the answers of probers on each of them.
 fn writable(trial: &Trial, operations: &[Operation], file: &str) {
-    let checked = judge(Model::ExclusiveWriter, operations);
-    let nodes = match &checked.answer {
-        Answer::Holds => Some(1.0),
-        Answer::Violated { .. } => Some(2.0),
-        Answer::Unknown(_) => None,
-    };
-    trial.measure("writable_primaries", nodes, "nodes");
-    report(trial, "writable", file, &checked);
+    trial.measure("writable_primaries", writable_at_once(operations).map(|nodes| nodes as f64), "nodes");
+    report(trial, "writable", file, &judge(Model::ExclusiveWriter, operations));
 }
