@@ -1,5 +1,6 @@
 //! Why a scenario could not be carried out. None of these is a verdict on the platform.
 
+use dora_fixtures::{assets::AssetError, catalogue::Unpromised};
 use dora_harness::{
     engine::EngineError,
     fault::FaultError,
@@ -43,7 +44,10 @@ pub enum ScenarioError {
     Network(#[from] NetworkError),
     /// A file of the project.
     #[error(transparent)]
-    Asset(#[from] dora_fixtures::assets::AssetError),
+    Asset(#[from] AssetError),
+    /// A number that only the catalogue may state.
+    #[error(transparent)]
+    Unpromised(#[from] Unpromised),
     /// A database's client.
     #[error("failed to {what}: {reason}")]
     Client {
@@ -89,6 +93,7 @@ impl ScenarioError {
             | Self::Pki(_)
             | Self::Network(_)
             | Self::Asset(_)
+            | Self::Unpromised(_)
             | Self::Missing(_) => false,
         }
     }
@@ -102,8 +107,6 @@ fn ran_in_a_node(error: &EngineError) -> bool {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use dora_fixtures::assets::AssetError;
 
     use super::*;
 
@@ -146,6 +149,7 @@ mod tests {
             GroundError::Engine(EngineError::Start { node: "pg1".into(), reason: "no such image".into(), log_tail: Vec::new() }).into(),
             missing().into(),
             GroundError::Asset(missing()).into(),
+            Unpromised { number: "restore_ms_max" }.into(),
             ScenarioError::Missing("there is no PostgreSQL cluster".into()),
             // A full disk, in the words of whoever met it first.
             GroundError::database("postgres", "ERROR: [082]: unable to write '/dora/data/pgdata/base/1/2': [28] No space left on device")

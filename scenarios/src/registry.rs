@@ -83,7 +83,10 @@ pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
 
 #[cfg(test)]
 mod tests {
+    use dora_fixtures::catalogue::{Catalogue, Objective, Unpromised};
+
     use super::*;
+    use crate::{Database, Pillar, ha::Goal, performance::Slo};
 
     #[test]
     fn every_scenario_can_fail_and_says_what_it_does_not_show() {
@@ -108,9 +111,39 @@ mod tests {
 
     #[test]
     fn every_clause_of_a_scenario_is_in_the_catalogue() {
-        let catalogue = dora_fixtures::catalogue::Catalogue::load();
+        let catalogue = Catalogue::load();
         for clause in all().iter().flat_map(|scenario| scenario.clauses) {
             assert!(catalogue.get(clause).is_ok(), "{clause} is unknown");
+        }
+    }
+
+    /// Reads of an objective what the scenario reads of it when it runs.
+    fn read(scenario: &Scenario, promise: &Objective) -> Result<(), Unpromised> {
+        match (scenario.pillar, scenario.case()) {
+            (Pillar::Performance, _) => Slo::of(promise).map(drop),
+            (Pillar::Backup, _) => promise.restore_ms_max().map(drop),
+            (Pillar::Security, "at-rest") => promise.key_bits_min().map(drop),
+            (Pillar::Security, "dynamic-credentials") => promise.wrongly_accepted_max().and(promise.wrongly_refused_max()).map(drop),
+            (Pillar::Security, case) if case.starts_with("certificates-") => promise.failed_requests_max().map(drop),
+            (Pillar::Security, "leader-lost") | (Pillar::Ha, "routing" | "psa-data-node-lost") => promise.rto_ms_max().map(drop),
+            (Pillar::Ha, "hot-standby" | "bookmarks" | "hinted-handoff") => promise.catch_up_ms_max().map(drop),
+            (Pillar::Ha, "consistency-levels") => promise.redundancy_ms_max().map(drop),
+            // Levels of durability have numbers of their own, which are tested beside their judgement; the others have none.
+            (Pillar::Ha, "durability-levels" | "durability-levels-power-loss" | "read-preferences" | "read-staleness")
+            | (Pillar::Security, _) => Ok(()),
+            (Pillar::Ha, _) if scenario.clauses.contains(&"HA-RDS-1") && scenario.database == Database::Redis => {
+                Goal::of(promise).and(promise.loss_window_ms_max().map(drop))
+            }
+            (Pillar::Ha, _) => Goal::of(promise).map(drop),
+        }
+    }
+
+    #[test]
+    fn the_catalogue_states_every_number_that_a_scenario_is_judged_by() {
+        let catalogue = Catalogue::load();
+        for scenario in all() {
+            let promise = catalogue.get(scenario.clauses[0]).unwrap().objective_for(scenario.case());
+            assert_eq!(read(scenario, &promise), Ok(()), "{}", scenario.id);
         }
     }
 

@@ -17,7 +17,7 @@ const ENGINE_LIMIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
 pub async fn full_backup<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(), ScenarioError> {
-    let restore_ms = trial.promise.restore_ms_max.unwrap_or(180_000) as f64;
+    let restore_ms = trial.promise.restore_ms_max()? as f64;
     trial.promise_limits(
         format!(
             "a new, separate cluster serves the same content within {:.0} s, and still enforces TLS and authentication",

@@ -19,9 +19,9 @@ use dora_reports::evidence::{Clocks, Finding, NamedLimit};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Course, HaTarget, Service, Strike,
+    Course, Goal, HaTarget, Service, Strike,
     judge::{self, RECOVERY_TOO_LATE, SERVICE_INTERRUPTED},
-    load::{CLIENTS, Loads, inserts_within},
+    load::{CLIENTS, Loads},
 };
 use crate::{ScenarioError, Trial, defect::under_defect};
 
@@ -36,32 +36,22 @@ const PROOF_REDUNDANCY: Duration = Duration::from_secs(45);
 /// A fault shows within this time, or it did not happen.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(15);
 
-/// What the scenario has to keep.
-struct Goal {
-    rto: Duration,
-    redundancy: Duration,
-    lost_max: f64,
-}
-
 /// The scenario: see the module.
 ///
 /// # Errors
 /// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
 pub async fn outage(trial: &Trial, target: &dyn HaTarget, course: Course) -> Result<(), ScenarioError> {
-    let goal = promise(trial, course);
+    let goal = Goal::of(&trial.promise)?;
+    promise(trial, course, &goal);
     target.prepare().await?;
     let work = Box::pin(under_load(trial, target, course, &goal));
     under_defect(trial, |id| target.sabotage(id), |id| target.undo_sabotage(id), work).await
 }
 
 /// States the objective before anything happens.
-fn promise(trial: &Trial, course: Course) -> Goal {
-    let promise = &trial.promise;
-    let rto_ms = promise.rto_ms_max.unwrap_or(30_000) as f64;
-    let redundancy_ms = promise.redundancy_ms_max.unwrap_or(120_000) as f64;
-    let window_ms = promise.loss_window_ms_max.unwrap_or(0);
-    let lost_max = promise.acknowledged_lost_max.unwrap_or_else(|| inserts_within(window_ms)) as f64;
-    let within_s = rto_ms / 1e3;
+fn promise(trial: &Trial, course: Course, goal: &Goal) {
+    let [rto_ms, redundancy_ms, gap_ms] = [goal.rto, goal.redundancy, goal.sustained_gap].map(|limit| limit.as_secs_f64() * 1e3);
+    let (within_s, lost_max) = (goal.rto.as_secs_f64(), goal.lost_max);
     let (writes, mut limits) = match course.service {
         Service::Returns => (
             format!("writes are acknowledged again within {within_s:.0} s, the fault still being there"),
@@ -79,17 +69,21 @@ fn promise(trial: &Trial, course: Course) -> Goal {
         ),
     };
     limits.push(NamedLimit::at_most("redundancy_after_healing", redundancy_ms, "ms"));
-    limits.push(NamedLimit::at_most("acknowledged_lost", lost_max, "operations"));
+    limits.push(NamedLimit::at_most("acknowledged_lost", lost_max as f64, "operations"));
     let mut statement = format!(
         "{writes}; redundancy is whole within {:.0} s of the healing; at most {lost_max} acknowledged writes are lost",
-        redundancy_ms / 1e3
+        goal.redundancy.as_secs_f64()
     );
-    if let Some(writable) = promise.writable_primaries_max {
+    // Where writes have to cease there is nobody who could carry on.
+    if !matches!(course.service, Service::Ceases(_)) {
+        limits.push(NamedLimit::at_most("sustained_gap", gap_ms, "ms"));
+        statement = format!("{statement}; once writes are back they go on without a gap of more than {:.0} s", gap_ms / 1e3);
+    }
+    if let Some(writable) = goal.writable_max {
         limits.push(NamedLimit::at_most("writable_primaries", writable as f64, "nodes"));
         statement = format!("{statement}; never more than {writable} node accepts writes");
     }
     trial.promise_limits(statement, limits);
-    Goal { rto: Duration::from_secs_f64(rto_ms / 1e3), redundancy: Duration::from_secs_f64(redundancy_ms / 1e3), lost_max }
 }
 
 async fn under_load(trial: &Trial, target: &dyn HaTarget, course: Course, goal: &Goal) -> Result<(), ScenarioError> {
@@ -102,7 +96,7 @@ async fn under_load(trial: &Trial, target: &dyn HaTarget, course: Course, goal: 
     if outcome? == Ending::Proven {
         return Ok(());
     }
-    judge::durability_of(trial, target, loads.inserts(), goal.lost_max).await?;
+    judge::durability_of(trial, target, loads.inserts(), goal.lost_max as f64).await?;
     judge::copies(trial, target, &hit, loads.inserts()).await?;
     judge::loads(trial, &loads)?;
     target.check_further(trial, &hit).await

@@ -2,6 +2,7 @@
 
 mod course;
 mod driver;
+mod goal;
 mod judge;
 mod load;
 mod target;
@@ -15,6 +16,7 @@ pub mod redis;
 
 pub use course::{Course, Service};
 pub use driver::outage;
+pub(crate) use goal::Goal;
 pub use judge::report;
 use target::is_hit;
 pub use target::{CheckedLoad, HaTarget, Judge, NodeProber, Strike};

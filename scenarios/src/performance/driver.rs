@@ -9,7 +9,7 @@ use dora_harness::{
 };
 use dora_reports::evidence::{Finding, NamedLimit};
 
-use super::LoadTarget;
+use super::{LoadTarget, Slo};
 use crate::{ScenarioError, Trial};
 
 /// Connections; each has one query under way at most.
@@ -33,13 +33,7 @@ pub const SLOW_LINK_ID: &str = "slow-link";
 /// # Errors
 /// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
 pub async fn open_load(trial: &Trial, target: &dyn LoadTarget) -> Result<(), ScenarioError> {
-    let promise = trial.promise;
-    let missing = |what: &str| ScenarioError::Missing(format!("the catalogue states no {what} for {}", trial.scenario.database));
-    let rate_per_s = promise.rate_per_s.ok_or_else(|| missing("rate_per_s"))? as f64;
-    let p50_ms = promise.p50_us_max.ok_or_else(|| missing("p50_us_max"))? as f64 / 1e3;
-    let p99_ms = promise.p99_us_max.ok_or_else(|| missing("p99_us_max"))? as f64 / 1e3;
-    let failed_max = promise.failed_ratio_max.unwrap_or(0.001);
-    let achieved_min = promise.achieved_ratio_min.unwrap_or(0.98);
+    let Slo { rate_per_s, p50_ms, p99_ms, failed_max, achieved_min } = Slo::of(&trial.promise)?;
     trial.promise_limits(
         format!("at {rate_per_s} queries per second, latency from the scheduled start stays within {p50_ms} ms (median) and {p99_ms} ms (99th percentile), in the median of {ROUNDS} rounds"),
         vec![

@@ -1,6 +1,7 @@
 //! Performance: the domain's own queries at a stated rate, against an objective.
 
 mod driver;
+mod slo;
 mod target;
 
 pub mod influxdb;
@@ -10,4 +11,5 @@ pub mod postgres;
 pub mod redis;
 
 pub use driver::open_load;
+pub(crate) use slo::Slo;
 pub use target::LoadTarget;

@@ -77,7 +77,7 @@ const QUEUES: &str = "/dora/data/hh";
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let points = Points::of(trial, Case::Killed).await?;
-    let catch_up_ms = trial.promise.catch_up_ms_max.unwrap_or(120_000) as f64;
+    let catch_up_ms = trial.promise.catch_up_ms_max()? as f64;
     trial.promise_limits(
         format!(
             "a node that was away holds every write that it missed within {:.0} s of its start, although the nodes that kept them crashed meanwhile",

@@ -124,7 +124,7 @@ struct Levels<'a> {
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let cluster = trial.platform().influxdb.cluster.get().await;
     let influx = cluster.ok_or_else(|| ScenarioError::Missing("no InfluxDB cluster was started".into()))?;
-    let redundancy_ms = trial.promise.redundancy_ms_max.unwrap_or(60_000) as f64;
+    let redundancy_ms = trial.promise.redundancy_ms_max()? as f64;
     trial.promise_limits(
         format!(
             "with all, two and one of three nodes each consistency level acknowledges exactly what the table says; what was acknowledged is there, \
@@ -247,7 +247,7 @@ impl Levels<'_> {
     async fn judge_copies(&self, healing_ms: f64) -> Result<(), ScenarioError> {
         let operations = self.recorder.operations()?;
         let acknowledged: BTreeSet<u64> = operations.iter().filter(|write| write.is_ok()).filter_map(Operation::number).collect();
-        let limit = Duration::from_millis(self.trial.promise.redundancy_ms_max.unwrap_or(60_000));
+        let limit = Duration::from_millis(self.trial.promise.redundancy_ms_max()?);
         let whole = within("complete copies", limit, Duration::from_millis(250), || async {
             all_healthy(&self.influx.health().await)?;
             for (node, held) in self.holdings().await.map_err(|error| error.to_string())? {

@@ -73,7 +73,7 @@ struct Course {
 
 /// Shows both halves of the clause; the set is handed back whole.
 pub(super) async fn run(trial: &Trial, set: &ReplicaSet) -> Result<(), ScenarioError> {
-    let rto_ms = trial.promise.rto_ms_max.unwrap_or(10_000) as f64;
+    let rto_ms = trial.promise.rto_ms_max()? as f64;
     trial.promise_limits(
         format!(
             "with one of two copies dead no majority write is acknowledged later than {:.0} s, single-node writes go on; with both copies \

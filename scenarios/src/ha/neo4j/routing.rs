@@ -75,7 +75,7 @@ const LEAST_SHARE: f64 = 0.5;
 const READS_GAP_MAX_MS: f64 = 4_000.0;
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
-    let rto_ms = trial.promise.rto_ms_max.unwrap_or(15_000) as f64;
+    let rto_ms = trial.promise.rto_ms_max()? as f64;
     trial.promise_limits(
         format!(
             "each server that answers reads gets at least half of an even share; writes are acknowledged {:.0} s after the leader's death, by a leader",

@@ -64,7 +64,7 @@ fn failed(what: &'static str) -> impl Fn(String) -> ScenarioError {
 }
 
 async fn watch_standbys(trial: &Trial) -> Result<(), ScenarioError> {
-    let limit = Duration::from_millis(trial.promise.catch_up_ms_max.unwrap_or(30_000));
+    let limit = Duration::from_millis(trial.promise.catch_up_ms_max()?);
     trial.promise_limits(
         format!("every standby answers reads and refuses writes, and has everything within {:.0} s after a pause", limit.as_secs_f64()),
         vec![

@@ -89,7 +89,7 @@ async fn examine(trial: &Trial, target: &dyn RestTarget) -> Result<(), ScenarioE
         "every data directory is encrypted with AES-256; nothing of the data and no key lies on a disk in the clear; only the right key opens it; a crash loses nothing",
         vec![
             NamedLimit::at_most("directories_in_the_clear", 0.0, "nodes"),
-            NamedLimit::at_least("key_length", trial.promise.key_bits_min.map_or(256.0, |bits| bits as f64), "bits"),
+            NamedLimit::at_least("key_length", trial.promise.key_bits_min()? as f64, "bits"),
             NamedLimit::at_most("canary_in_the_clear", 0.0, "files"),
             NamedLimit::at_most("keys_in_the_clear", 0.0, "files"),
             NamedLimit::at_most("wrong_keys_accepted", 0.0, "attempts"),

@@ -76,8 +76,8 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     trial.promise_limits(
         "a user works from its issue on, and is refused once its lease ended or was revoked",
         vec![
-            NamedLimit::at_most("wrongly_accepted", trial.promise.wrongly_accepted_max.unwrap_or_default() as f64, "logins"),
-            NamedLimit::at_most("wrongly_refused", trial.promise.wrongly_refused_max.unwrap_or_default() as f64, "logins"),
+            NamedLimit::at_most("wrongly_accepted", trial.promise.wrongly_accepted_max()? as f64, "logins"),
+            NamedLimit::at_most("wrongly_refused", trial.promise.wrongly_refused_max()? as f64, "logins"),
             NamedLimit::at_most("expired_after", (SHORT + LATE).as_secs_f64(), "s"),
         ],
     );

@@ -52,7 +52,7 @@ const REJOIN_LIMIT: Duration = Duration::from_secs(40);
 const PATH: &str = "leader-lost";
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
-    let rto_ms = trial.promise.rto_ms_max.unwrap_or_default() as f64;
+    let rto_ms = trial.promise.rto_ms_max()? as f64;
     trial.promise_limits(
         "another server answers soon, with everything that was acknowledged",
         vec![NamedLimit::at_most("first_read", rto_ms, "ms")],

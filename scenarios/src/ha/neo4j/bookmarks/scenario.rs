@@ -43,7 +43,7 @@ pub const BOOKMARKS: Scenario = Scenario {
 };
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
-    let catch_up_ms = trial.promise.catch_up_ms_max.unwrap_or(40_000) as f64;
+    let catch_up_ms = trial.promise.catch_up_ms_max()? as f64;
     trial.promise_limits(
         format!(
             "no read with a bookmark misses its write on any server; a replica that was cut off answers such a read within {:.0} s",

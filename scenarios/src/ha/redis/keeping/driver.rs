@@ -22,7 +22,7 @@ const LOAD: Duration = Duration::from_secs(4);
 pub async fn durability_levels(trial: &Trial, crash: Crash) -> Result<(), ScenarioError> {
     let catalogue = Catalogue::load();
     let clause = catalogue.get("HA-RDS-3").map_err(|error| ScenarioError::client("find the clause", error))?;
-    judge::promise(trial, clause, crash);
+    judge::promise(trial, clause, crash)?;
     let real = |asserted: Keeping| match asserted {
         Keeping::Always if trial.is_sabotaged_by(LOG_OFF) => Keeping::Snapshots,
         Keeping::Always if trial.is_sabotaged_by(FLUSHED_EVERY_SECOND) => Keeping::EverySecond,
@@ -40,7 +40,7 @@ pub async fn durability_levels(trial: &Trial, crash: Crash) -> Result<(), Scenar
         }
     }
     let outcome = match failure {
-        None => levels(trial, clause, crash, &mut servers).await,
+        None => levels(trial, crash, &mut servers).await,
         Some(error) => Err(error),
     };
     for server in servers {
@@ -49,12 +49,7 @@ pub async fn durability_levels(trial: &Trial, crash: Crash) -> Result<(), Scenar
     outcome
 }
 
-async fn levels(
-    trial: &Trial,
-    clause: &dora_fixtures::catalogue::Clause,
-    crash: Crash,
-    servers: &mut [Server],
-) -> Result<(), ScenarioError> {
+async fn levels(trial: &Trial, crash: Crash, servers: &mut [Server]) -> Result<(), ScenarioError> {
     for server in servers.iter() {
         trial.note("role", format!("{}: {}", server.asserted, server.configuration().await?));
     }
@@ -81,7 +76,7 @@ async fn levels(
     }
     for server in servers.iter() {
         let (operations, present) = (server.recorder.operations()?, server.values().await?);
-        let result = judge::level(trial, clause, (server.asserted, crash), &operations, &present);
+        let result = judge::level(trial, (server.asserted, crash), &operations, &present);
         if server.asserted == Keeping::Always {
             trial.operations(&operations, &result);
         }

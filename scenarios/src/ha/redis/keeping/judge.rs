@@ -1,6 +1,6 @@
 //! What of each server's data had to come back.
 
-use dora_fixtures::catalogue::Clause;
+use dora_fixtures::catalogue::{Clause, Unpromised};
 use dora_harness::{
     check::{Durability, durability},
     database::redis::Keeping,
@@ -11,13 +11,16 @@ use dora_reports::evidence::{Finding, NamedLimit};
 use super::server::{Crash, inserts_within};
 use crate::{Trial, ha::judge::witness};
 
-/// How many acknowledged writes may be gone at each level; [`None`]: no bound but that of the snapshot, or none at all.
-pub fn lost_max(clause: &Clause, keeping: Keeping, crash: Crash) -> Option<u64> {
+/// How many acknowledged writes may be gone at a level; [`None`]: no bound but that of the snapshot, or none at all.
+///
+/// # Errors
+/// [`Unpromised`] where the catalogue states neither how many nor of what time.
+pub fn lost_max(clause: &Clause, keeping: Keeping, crash: Crash) -> Result<Option<u64>, Unpromised> {
     if keeping == Keeping::Snapshots || (keeping == Keeping::Never && crash == Crash::Power) {
-        return None;
+        return Ok(None);
     }
     let promise = clause.objective_for(keeping.name());
-    Some(promise.acknowledged_lost_max.unwrap_or_else(|| inserts_within(promise.loss_window_ms_max.unwrap_or(0))))
+    promise.acknowledged_lost_max.map_or_else(|| promise.loss_window_ms_max().map(inserts_within), Ok).map(Some)
 }
 
 /// Name of the measure of one level.
@@ -33,24 +36,30 @@ fn name_of(crash: Crash) -> &'static str {
 }
 
 /// States what each level has to keep.
-pub fn promise(trial: &Trial, clause: &Clause, crash: Crash) {
-    let limits: Vec<NamedLimit> = Keeping::ALL
-        .into_iter()
-        .filter_map(|keeping| Some(NamedLimit::at_most(measure(keeping), lost_max(clause, keeping, crash)? as f64, "operations")))
-        .chain([NamedLimit::at_most("lost_before_snapshot", 0.0, "operations")])
-        .collect();
+///
+/// # Errors
+/// As [`lost_max`].
+pub fn promise(trial: &Trial, clause: &Clause, crash: Crash) -> Result<(), Unpromised> {
+    let mut limits = Vec::new();
+    for keeping in Keeping::ALL {
+        if let Some(most) = lost_max(clause, keeping, crash)? {
+            limits.push(NamedLimit::at_most(measure(keeping), most as f64, "operations"));
+        }
+    }
+    limits.push(NamedLimit::at_most("lost_before_snapshot", 0.0, "operations"));
     let each: Vec<String> = limits.iter().map(|limit| format!("{} ≤ {}", limit.name.replace('_', " "), limit.value)).collect();
     trial.promise_limits(format!("after {}: {}", name_of(crash), each.join(", ")), limits);
+    Ok(())
 }
 
 /// Judges one server: what it acknowledged against what it has.
-pub fn level(trial: &Trial, clause: &Clause, (keeping, crash): (Keeping, Crash), operations: &[Operation], present: &[u64]) -> Durability {
+pub fn level(trial: &Trial, (keeping, crash): (Keeping, Crash), operations: &[Operation], present: &[u64]) -> Durability {
     let result = durability(operations, present);
     let lost = result.lost.len() as f64;
     trial.measure(&format!("acknowledged_{keeping}"), Some(result.acknowledged as f64), "operations");
     let measured = trial.measure(&measure(keeping), Some(lost), "operations");
     if measured.met == Some(false) {
-        let most = lost_max(clause, keeping, crash).unwrap_or_default();
+        let most = measured.limit.map(|limit| limit.value).unwrap_or_default();
         let message = format!("{keeping}: {lost} acknowledged writes are gone after {}; {most} are allowed", name_of(crash));
         trial.find(Finding::violation("acknowledged-writes-lost", message).with_witness(witness(&result.lost)));
     }
@@ -87,5 +96,25 @@ pub fn snapshot(trial: &Trial, operations: &[Operation], result: &Durability, be
             "nothing-lost",
             "without an append-only file nothing that came after the snapshot was lost, so the crash was none",
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dora_fixtures::catalogue::Catalogue;
+
+    use super::*;
+
+    #[test]
+    fn the_catalogue_says_what_each_level_may_lose() {
+        let catalogue = Catalogue::load();
+        let clause = catalogue.get("HA-RDS-3").unwrap();
+        for keeping in Keeping::ALL {
+            for crash in [Crash::Process, Crash::Power] {
+                assert!(lost_max(clause, keeping, crash).is_ok(), "{keeping} after {}", name_of(crash));
+            }
+        }
+        assert_eq!(lost_max(clause, Keeping::Always, Crash::Power), Ok(Some(0)));
+        assert_eq!(lost_max(clause, Keeping::Snapshots, Crash::Power), Ok(None));
     }
 }

@@ -190,7 +190,7 @@ impl HaTarget for Target<'_> {
             return Ok(Vec::new());
         }
         // One client that counts every 50 ms: a second's loss is twenty increments.
-        let lost_max = self.trial.promise.loss_window_ms_max.unwrap_or(0).div_ceil(COUNT_EVERY.as_millis() as u64);
+        let lost_max = self.trial.promise.loss_window_ms_max()?.div_ceil(COUNT_EVERY.as_millis() as u64);
         let mut loads = vec![CheckedLoad {
             name: "counter",
             clients: vec![Box::new(Counting { master: Master::by_sentinels(&self.set, 0).await?, key: COUNTER })],

@@ -64,7 +64,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
 pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(), ScenarioError> {
-    let allowed = trial.promise.failed_requests_max.unwrap_or_default() as f64;
+    let allowed = trial.promise.failed_requests_max()? as f64;
     trial.promise_limits(
         "a rotation of every node fails no request beyond the bound",
         vec![NamedLimit::at_most("failed_requests", allowed, "requests"), NamedLimit::at_most("stale_listeners", 0.0, "listeners")],
