@@ -52,6 +52,22 @@ impl Engine {
         Ok(self.labelled(&[&format!("{LABEL_RUN}={run}")]).await?.remove(run.as_str()).unwrap_or_default())
     }
 
+    /// What is there of these nodes of one run, whoever started them and however far that came: their containers and volumes.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the listing.
+    pub async fn leftovers_of(&self, run: &RunId, nodes: &BTreeSet<String>) -> Result<Leftovers, EngineError> {
+        let mut found = Leftovers::default();
+        for node in nodes {
+            let labels = [format!("{LABEL_RUN}={run}"), format!("{LABEL_NODE}={node}")];
+            let of_node = self.labelled(&labels.each_ref().map(String::as_str)).await?.remove(run.as_str()).unwrap_or_default();
+            // A network bears its zone's name there, and is nobody's alone.
+            found.containers.extend(of_node.containers);
+            found.volumes.extend(of_node.volumes);
+        }
+        Ok(found)
+    }
+
     /// What carries all of these labels, by run.
     async fn labelled(&self, labels: &[&str]) -> Result<BTreeMap<String, Leftovers>, EngineError> {
         let filters = HashMap::from([("label", labels.to_vec())]);
@@ -91,20 +107,12 @@ impl Engine {
         self.remove_all(self.leftovers(run).await?).await
     }
 
-    /// Removes what there is of these nodes of one run, whoever started them and however far that came. Returns how many objects there were.
+    /// Removes what there is of these nodes of one run: see [`Engine::leftovers_of`]. Returns how many objects there were.
     ///
     /// # Errors
     /// As [`Engine::remove_run`].
     pub(crate) async fn remove_nodes(&self, run: &RunId, nodes: &BTreeSet<String>) -> Result<usize, EngineError> {
-        let mut found = Leftovers::default();
-        for node in nodes {
-            let labels = [format!("{LABEL_RUN}={run}"), format!("{LABEL_NODE}={node}")];
-            let of_node = self.labelled(&labels.each_ref().map(String::as_str)).await?.remove(run.as_str()).unwrap_or_default();
-            // A network bears its zone's name there, and is nobody's alone.
-            found.containers.extend(of_node.containers);
-            found.volumes.extend(of_node.volumes);
-        }
-        self.remove_all(found).await
+        self.remove_all(self.leftovers_of(run, nodes).await?).await
     }
 
     async fn remove_all(&self, found: Leftovers) -> Result<usize, EngineError> {

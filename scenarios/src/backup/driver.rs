@@ -1,8 +1,14 @@
 //! Backs up, destroys, restores elsewhere and compares.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use dora_harness::{engine::EngineError, patience::stretched};
+use dora_harness::{
+    engine::{EngineError, sweep::Leftovers},
+    patience::{stretched, within},
+};
 use dora_reports::evidence::{ContentRow, Finding, NamedLimit};
 use tokio::time::timeout;
 
@@ -11,6 +17,9 @@ use crate::{ScenarioError, Trial};
 
 /// An engine that does not say by then what it is has gone.
 const ENGINE_LIMIT: Duration = Duration::from_secs(10);
+/// The engine may answer a removal a moment before it is done; what it still holds then stays.
+const GONE_LIMIT: Duration = Duration::from_secs(10);
+const GONE_EVERY: Duration = Duration::from_millis(250);
 
 /// The scenario: see the module.
 ///
@@ -45,8 +54,7 @@ pub async fn full_backup<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(
         trial.note("sabotage", sabotage.what);
         target.sabotage(&mut artifact, sabotage.id).await?;
     }
-    target.destroy().await?;
-    trial.note("fault", "every node and volume of the cluster is destroyed");
+    destroy(trial, target).await?;
     let started = Instant::now();
     let restored = target.restore(trial, artifact).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -91,6 +99,47 @@ pub async fn full_backup<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(
     }
     trial.contents(rows);
     judge_enforcement(trial, target).await
+}
+
+/// Removes the cluster. That it is gone is the engine's word, which is asked before and afterwards for all that bears the label of its nodes.
+async fn destroy<T: BackupTarget>(trial: &Trial, target: &T) -> Result<(), ScenarioError> {
+    let nodes: BTreeSet<String> = target.nodes().await?.iter().map(|node| node.name().to_owned()).collect();
+    let (engine, run) = (trial.ground().engine(), trial.ground().run());
+    let before = engine.leftovers_of(run, &nodes).await?;
+    target.destroy().await?;
+    let gone = within("the end of every container and volume", GONE_LIMIT, GONE_EVERY, || async {
+        let left = engine.leftovers_of(run, &nodes).await.map_err(|error| error.to_string())?;
+        if left.is_empty() { Ok(()) } else { Err(format!("{} objects are there", left.count())) }
+    });
+    let after = match gone.await {
+        Ok(()) => Leftovers::default(),
+        // What stays is counted and named.
+        Err(_late) => engine.leftovers_of(run, &nodes).await?,
+    };
+    for (name, value, unit) in [
+        ("containers_before", before.containers.len(), "containers"),
+        ("containers_after", after.containers.len(), "containers"),
+        ("volumes_before", before.volumes.len(), "volumes"),
+        ("volumes_after", after.volumes.len(), "volumes"),
+    ] {
+        trial.measure(name, Some(value as f64), unit);
+    }
+    let counts = format!(
+        "of {} nodes the engine held {} containers and {} volumes before, and {} and {} after the destruction",
+        nodes.len(),
+        before.containers.len(),
+        before.volumes.len(),
+        after.containers.len(),
+        after.volumes.len()
+    );
+    if before.containers.is_empty() || before.volumes.is_empty() {
+        trial.find(Finding::unconfirmed("destruction-unconfirmed", format!("{counts}, so that nothing is there says nothing")));
+    } else if !after.is_empty() {
+        let left: Vec<&str> = after.containers.iter().chain(&after.volumes).map(String::as_str).collect();
+        trial.find(Finding::unconfirmed("destruction-unconfirmed", counts.clone()).with_witness(left.join("\n")));
+    }
+    trial.note("fault", counts);
+    Ok(())
 }
 
 /// How the database refused its backup.

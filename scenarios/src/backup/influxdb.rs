@@ -207,6 +207,10 @@ impl BackupTarget for Store<'_> {
         Ok(())
     }
 
+    async fn nodes(&self) -> Result<Vec<Node>, ScenarioError> {
+        Ok(self.deployments().await.iter().flat_map(|influx| influx.nodes()).collect())
+    }
+
     async fn destroy(&self) -> Result<(), ScenarioError> {
         let deployments = self.deployments().await;
         *self.old.lock().await = deployments.iter().map(|influx| (influx.form(), influx.passwords().clone())).collect();

@@ -13,6 +13,7 @@ use dora_harness::{
         mongodb::{ADMIN, Access, Archive, PORT, ask_in_plaintext, digests, load},
     },
     security::Secret,
+    topology::Node,
 };
 use mongodb::bson::doc;
 use tokio::sync::Mutex;
@@ -46,6 +47,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
         "Try what must be refused: the old password, no password, plaintext; and what must work: the new password over TLS.",
     ],
     does_not_show: &[
+        "a backup with the engine's own tools: mongodump and mongorestore are in no package registry, so the harness's own client reads all collections, and writes them back",
         "writes during the backup and the way from it to a later instant (BK-LOG-MDB)",
         "accounts and roles, which a new set has its own of",
         "backups larger than the harness's memory",
@@ -96,6 +98,10 @@ impl BackupTarget for Backup<'_> {
             other => return Err(ScenarioError::Missing(format!("there is no sabotage {other}"))),
         }
         Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, ScenarioError> {
+        Ok(replica_set(self.trial).await?.nodes())
     }
 
     async fn destroy(&self) -> Result<(), ScenarioError> {

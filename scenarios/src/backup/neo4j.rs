@@ -185,6 +185,13 @@ impl BackupTarget for Target<'_> {
         Ok(())
     }
 
+    async fn nodes(&self) -> Result<Vec<Node>, ScenarioError> {
+        Ok(match self.place().await? {
+            Place::Cluster(cluster) => cluster.nodes(),
+            Place::Single(community) => community.nodes(),
+        })
+    }
+
     async fn destroy(&self) -> Result<(), ScenarioError> {
         match self.place().await? {
             Place::Cluster(cluster) => {

@@ -109,6 +109,10 @@ impl BackupTarget for Target<'_> {
         Ok(())
     }
 
+    async fn nodes(&self) -> Result<Vec<Node>, ScenarioError> {
+        Ok(self.set().await?.nodes())
+    }
+
     async fn destroy(&self) -> Result<(), ScenarioError> {
         let set = self.set().await?;
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some((set.access().clone(), set.prefix().to_owned()));

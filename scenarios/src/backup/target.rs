@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use dora_fixtures::{content::Digests, dataset::Dataset};
+use dora_harness::topology::Node;
 
 use crate::{ScenarioError, Trial};
 
@@ -35,7 +36,7 @@ pub trait BackupTarget: Send + Sync {
     /// A digest of every table, label, collection, measurement or key space of the cluster that is there now.
     async fn digests(&self) -> Result<Digests, ScenarioError>;
 
-    /// A full backup by the engine's own means.
+    /// A full backup, by the engine's own means where they are to be had.
     async fn back_up(&self) -> Result<Self::Artifact, ScenarioError>;
 
     /// Its size.
@@ -43,6 +44,9 @@ pub trait BackupTarget: Send + Sync {
 
     /// Plants a defect into the backup.
     async fn sabotage(&self, artifact: &mut Self::Artifact, id: &str) -> Result<(), ScenarioError>;
+
+    /// The nodes of the cluster that is there now: all that [`BackupTarget::destroy`] removes.
+    async fn nodes(&self) -> Result<Vec<Node>, ScenarioError>;
 
     /// Removes the cluster with all its data.
     async fn destroy(&self) -> Result<(), ScenarioError>;

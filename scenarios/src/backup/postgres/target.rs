@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use dora_fixtures::{assets, content::Digests, dataset::Dataset};
 use dora_harness::{
-    database::postgres::{AccessError, Login, POOLER_PORT, Plan, PostgresCluster, Repository, SERVER_PORT, connect},
+    database::{
+        Cluster as _,
+        postgres::{AccessError, Login, POOLER_PORT, Plan, PostgresCluster, Repository, SERVER_PORT, connect},
+    },
     platform::Part as _,
     security::Secret,
     topology::Node,
@@ -76,6 +79,10 @@ impl BackupTarget for PostgresBackup<'_> {
             .ok_or_else(|| ScenarioError::client("cut a file of the backup", "the repository holds no backup"))?;
         content.truncate(content.len() / 2);
         Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, ScenarioError> {
+        Ok(self.cluster().await.nodes())
     }
 
     async fn destroy(&self) -> Result<(), ScenarioError> {
