@@ -203,4 +203,10 @@ fn name_exceptions(ground: &Ground, form: Form) {
         what: "the first user can be made without credentials".into(),
         why: "the engine knows no other way to make it; it is done with the first answer, before any data are there".into(),
     });
+    ground.except(Exception {
+        place: format!("{}: port {PORT} of every node, /ping", form.name()),
+        clause: "SEC-AUTH-IDB".into(),
+        what: "that a node serves, and its release, are told without a login".into(),
+        why: "for load balancers; release 0.11 has no login for it".into(),
+    });
 }

@@ -244,5 +244,11 @@ fn exceptions(cores: &[Node]) -> Vec<Exception> {
             what: "a plain HTTP connector exists".into(),
             why: "the server refuses to run without one; it listens inside the node only".into(),
         },
+        Exception {
+            place: format!("{NAME}: port {HTTPS} of every member, /db/manage/server/core and /db/manage/server/read-replica"),
+            clause: "SEC-AUTH-NEO".into(),
+            what: "whether a member leads or answers reads is told without a login".into(),
+            why: "a read replica looks for a leader before it starts, and holds no password; the answers are states, no data".into(),
+        },
     ]
 }

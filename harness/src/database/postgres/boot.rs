@@ -7,10 +7,10 @@ use futures_util::future::{join_all, try_join_all};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
-use super::{APPLICATION, Credentials, DATABASE, PostgresCluster, Repository};
+use super::{APPLICATION, Credentials, DATABASE, PostgresCluster, Repository, patroni::PORT as REST_PORT};
 use crate::{
     engine::EngineError,
-    topology::{Ground, GroundError, Node, NodeHealth, PodSpec, Profile, Seat},
+    topology::{Exception, Ground, GroundError, Node, NodeHealth, PodSpec, Profile, Seat},
 };
 
 /// The cluster's name.
@@ -85,7 +85,20 @@ async fn start_all(ground: &Ground, plan: Plan) -> Result<PostgresCluster, Groun
         identity: ground.authority().issue_client("dora")?,
     };
     ready(ground, &cluster, plan.seed.is_some()).await?;
+    name_exceptions(ground);
     Ok(cluster)
+}
+
+/// What is answered without a login.
+fn name_exceptions(ground: &Ground) {
+    ground.except(Exception {
+        place: format!("{CLUSTER}: port {REST_PORT} of every server, Patroni's REST API"),
+        clause: "SEC-AUTH-PG".into(),
+        what: "roles, history, metrics and the settings of the cluster can be read without a login".into(),
+        why: "HAProxy and the other Patronis ask for the leader without one, and Patroni demands it only for what changes something; \
+              the answers hold no password and no row"
+            .into(),
+    });
 }
 
 /// Waits for every node's role. A restore that failed is noticed at once and not at the deadline.

@@ -13,7 +13,7 @@ use crate::{
     database::{Cluster, ConnectionInfo},
     engine::{Engine, EngineError},
     security::{Secret, remember},
-    topology::{Ground, GroundError, Node, NodeHealth, NodeRecord, PodSpec, Seat},
+    topology::{Exception, Ground, GroundError, Node, NodeHealth, NodeRecord, PodSpec, Seat},
 };
 
 /// The server's memory: its program text is large, its data are not.
@@ -95,6 +95,7 @@ impl Openbao {
         try_join_all(unsealed).await?;
         // A server that just became the active one answers some requests with an internal error for a moment.
         ground.wait_ready(first, "key-value engine", None, START_LIMIT, || cluster.mount_key_values()).await?;
+        name_exceptions(ground);
         Ok(cluster)
     }
 
@@ -165,6 +166,22 @@ impl Openbao {
     pub async fn destroy(&self) -> Result<(), EngineError> {
         try_join_all(self.nodes.iter().map(Node::destroy)).await.map(drop)
     }
+}
+
+/// What is answered without a token.
+fn name_exceptions(ground: &Ground) {
+    ground.except(Exception {
+        place: format!("{CLUSTER}: port {PORT} of every server, sys/health, sys/seal-status, sys/leader and sys/init"),
+        clause: "SEC-KMS".into(),
+        what: "whether a server is initialised, sealed or active, and its release, are told without a token".into(),
+        why: "OpenBao demands none for them: load balancers ask, and a sealed server could check none; no secret is in the answers".into(),
+    });
+    ground.except(Exception {
+        place: format!("{CLUSTER}: from the first server's first answer to its initialisation"),
+        clause: "SEC-KMS".into(),
+        what: "it can be initialised without a token".into(),
+        why: "there is none before; it is done with the first answer, before any secret is there".into(),
+    });
 }
 
 fn words(state: Result<ServerState, OpenbaoError>) -> String {
