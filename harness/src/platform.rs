@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, RwLock};
 
@@ -48,8 +49,8 @@ pub trait Part: Send + Sync {
     /// Which one.
     fn member(&self) -> Member;
 
-    /// The images that it needs in a profile, by name in the catalogue.
-    fn images(&self, profile: Profile) -> Vec<&'static str>;
+    /// The images that it needs for these nodes, by name in the catalogue.
+    fn images(&self, topology: &Topology) -> Vec<&'static str>;
 
     /// Starts its clusters and returns when every node has its role; also after [`Part::clear`].
     async fn start(&self, ground: &Ground) -> Result<(), GroundError>;
@@ -106,11 +107,15 @@ impl Platform {
     }
 
     /// The images that these members need, without duplicates.
-    pub fn images(&self, members: &[Member], profile: Profile) -> Vec<&'static str> {
-        let mut names: Vec<&str> = members.iter().flat_map(|member| self.part(*member).images(profile)).collect();
+    ///
+    /// # Errors
+    /// [`GroundError::Topology`] when the profile's file cannot be used.
+    pub fn images(&self, members: &[Member], profile: Profile) -> Result<Vec<&'static str>, GroundError> {
+        let topology = profile.topology()?;
+        let mut names: Vec<&str> = members.iter().flat_map(|member| self.part(*member).images(topology)).collect();
         names.sort_unstable();
         names.dedup();
-        names
+        Ok(names)
     }
 
     /// Starts these members side by side, the slow starters first in the engine's queue.

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use dora_fixtures::assets::{self, AssetError};
+use dora_fixtures::{
+    assets::{self, AssetError},
+    topology::{Topology, TopologyError},
+};
 use serde::Serialize;
 
 use super::{
@@ -26,6 +29,9 @@ use crate::{
 /// Something could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum GroundError {
+    /// The profile's file.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -133,6 +139,7 @@ pub struct Ground {
 pub(super) struct Shared {
     engine: Engine,
     options: GroundOptions,
+    topology: &'static Topology,
     network: RunNetwork,
     authority: Authority,
     foreign: Authority,
@@ -149,6 +156,7 @@ impl Ground {
     /// # Errors
     /// [`GroundError`].
     pub async fn lay(engine: Engine, options: GroundOptions) -> Result<Self, GroundError> {
+        let topology = options.profile.topology()?;
         let boot = BootLog::new();
         let network = boot.phase("network", "create", None, engine.create_network(&options.run, options.kind, "data"));
         let base = &options.images.get("base")?.reference;
@@ -161,6 +169,7 @@ impl Ground {
             inner: Arc::new(Shared {
                 engine,
                 options,
+                topology,
                 network,
                 authority,
                 foreign,
@@ -184,9 +193,9 @@ impl Ground {
         &self.inner.options.run
     }
 
-    /// The profile.
-    pub fn profile(&self) -> Profile {
-        self.inner.options.profile
+    /// How many nodes of which kind the profile has.
+    pub fn topology(&self) -> &'static Topology {
+        self.inner.topology
     }
 
     /// The images.

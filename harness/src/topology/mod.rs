@@ -1,4 +1,4 @@
-//! What to start, as plain data, and the ground it is started on.
+//! What to start (the nodes of a profile are data: [`dora_fixtures::topology`]), and the ground it is started on.
 
 mod boot;
 mod equipment;

@@ -1,7 +1,8 @@
-//! The profiles: how many of what.
+//! The profiles and the parts of the platform, by name.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
+use dora_fixtures::topology::{Topology, TopologyError};
 use serde::Serialize;
 
 /// A size of the platform (clauses DEP-DEV, DEP-STG, DEP-PRD).
@@ -59,9 +60,15 @@ impl Profile {
         }
     }
 
-    /// Whether the profile promises to survive the loss of a node.
-    pub const fn is_highly_available(self) -> bool {
-        !matches!(self, Self::Development)
+    /// How many nodes of which kind it has: `fixtures/topology/NAME.toml`, read and checked when a profile is first asked for.
+    ///
+    /// # Errors
+    /// [`TopologyError`], with line and field.
+    pub fn topology(self) -> Result<&'static Topology, TopologyError> {
+        static READ: LazyLock<[Result<Topology, TopologyError>; 3]> =
+            LazyLock::new(|| Profile::ALL.map(|profile| Topology::load(profile.name())));
+        // The profiles are declared in the order of `ALL`.
+        READ[self as usize].as_ref().map_err(Clone::clone)
     }
 }
 
@@ -126,6 +133,7 @@ mod tests {
     fn names_read_back_and_unknown_ones_are_answered_with_the_known() {
         for profile in Profile::ALL {
             assert_eq!(profile.name().parse(), Ok(profile));
+            assert_eq!(*profile.topology().unwrap(), Topology::load(profile.name()).unwrap());
         }
         for member in Member::ALL {
             assert_eq!(member.name().parse(), Ok(member));

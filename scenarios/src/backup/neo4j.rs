@@ -7,7 +7,7 @@ use dora_fixtures::{content::Digests, dataset::Dataset};
 use dora_harness::{
     database::{
         Cluster as _,
-        neo4j::{BOLT, BackupFiles, CORES, CausalCluster, CommunityServer, Dialect, GraphClient, Login, domain},
+        neo4j::{BOLT, BackupFiles, CausalCluster, CommunityServer, Dialect, GraphClient, Login, domain},
     },
     patience::within,
     platform::Platform,
@@ -70,7 +70,6 @@ struct Artifact {
     files: BackupFiles,
     /// Of the next servers' names: those of the destroyed ones must not come back with them.
     prefix: &'static str,
-    replicas: usize,
     is_cluster: bool,
 }
 
@@ -172,8 +171,7 @@ impl BackupTarget for Target<'_> {
         // The entries start with the folder's own name, which is the node's matter.
         let files =
             files.into_iter().filter_map(|(path, content)| path.split_once('/').map(|(_, path)| (path.to_owned(), content))).collect();
-        let replicas = if let Place::Cluster(cluster) = &place { cluster.replicas().len() } else { 0 };
-        Ok(Artifact { files, prefix: other_prefix(node.name()), replicas, is_cluster: matches!(place, Place::Cluster(_)) })
+        Ok(Artifact { files, prefix: other_prefix(node.name()), is_cluster: matches!(place, Place::Cluster(_)) })
     }
 
     fn size(&self, artifact: &Artifact) -> BackupSize {
@@ -209,9 +207,9 @@ impl BackupTarget for Target<'_> {
     }
 
     async fn restore(&self, trial: &Trial, artifact: Artifact) -> Result<(), ScenarioError> {
-        let Artifact { files, prefix, replicas, is_cluster } = artifact;
+        let Artifact { files, prefix, is_cluster } = artifact;
         if is_cluster {
-            let cluster = Box::pin(CausalCluster::start(trial.ground(), prefix, CORES, replicas, files)).await?;
+            let cluster = Box::pin(CausalCluster::start(trial.ground(), prefix, files)).await?;
             self.platform.neo4j.cluster.put(Arc::new(cluster)).await;
         } else {
             let community = Box::pin(CommunityServer::start(trial.ground(), prefix, files)).await?;

@@ -123,7 +123,7 @@ impl BackupTarget for Target<'_> {
     async fn restore(&self, trial: &Trial, artifact: Vec<u8>) -> Result<(), ScenarioError> {
         let was_restored = self.before().is_some_and(|(_, prefix)| prefix == RESTORED);
         let prefix = if was_restored { "" } else { RESTORED };
-        let plan = ReplicatedPlan { prefix: prefix.into(), snapshot: Some(artifact), ..RedisPart::plan(trial.ground().profile()) };
+        let plan = ReplicatedPlan { prefix: prefix.into(), snapshot: Some(artifact) };
         let set = Replicated::start(trial.ground(), &plan).await?;
         self.part.replicated.put(Arc::new(set)).await;
         Ok(())

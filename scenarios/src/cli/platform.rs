@@ -24,7 +24,7 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     let progress = Arc::new(Progress::new());
     let builds = Arc::clone(&progress);
     let platform = Platform::default();
-    let names = platform.images(&members, profile);
+    let names = platform.images(&members, profile)?;
     let images = engine.ensure_images(&names, &config.replacements(&args.platform), Arc::new(move |event| builds.build(event))).await?;
     // Until everything stands, the run is bound to this process.
     let reaper = Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: run.as_str().into(), source })?;

@@ -77,7 +77,7 @@ impl LoadTarget for Load {
     async fn load(&self, dataset: &Dataset) -> Result<(), ScenarioError> {
         self.influx.load_domain(dataset).await.map_err(|error| ScenarioError::client("load the domain's points", error))?;
         self.influx
-            .ensure_database(INGEST, self.influx.form().replication())
+            .ensure_database(INGEST, self.influx.copies())
             .await
             .map_err(|error| ScenarioError::client("make a database for written points", error))
     }

@@ -129,7 +129,7 @@ impl Session {
 
     async fn start(engine: Engine, options: SessionOptions, origin: Instant, turns: Arc<Turns>) -> Result<Self, SessionError> {
         let platform = Arc::new(Platform::default());
-        let mut names = platform.images(&options.members, options.profile);
+        let mut names = platform.images(&options.members, options.profile)?;
         names.extend(&options.images);
         // A replacement of an image that this run does not use is checked for its name only.
         let images = engine.ensure_images(&names, &options.replacements, Arc::clone(&options.progress)).await?;
@@ -241,7 +241,7 @@ impl Session {
             return Some(ScenarioError::client("use the platform", reason));
         }
         let profile = self.options.profile;
-        (scenario.needs_high_availability && !profile.is_highly_available()).then(|| {
+        (scenario.needs_high_availability && !self.setting.ground.topology().survives_node_loss()).then(|| {
             ScenarioError::Missing(format!("profile {profile} has one node of each database, so there is nothing to fail over to"))
         })
     }

@@ -8,7 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Access, Form, InfluxClient, InfluxError, form::CLUSTER_NODES};
+use super::{Access, Form, InfluxClient, InfluxError};
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
@@ -85,6 +85,11 @@ impl Influx {
         self.form
     }
 
+    /// Copies of every point: one on each node, so that each holds everything.
+    pub fn copies(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// What its nodes' names begin with.
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -132,7 +137,7 @@ impl Influx {
     /// # Errors
     /// [`InfluxError`], or a template's error as [`InfluxError::Setup`].
     pub async fn ensure_domain(&self, database: &str) -> Result<(), InfluxError> {
-        let context = json!({ "database": database, "replication": self.form.replication() });
+        let context = json!({ "database": database, "replication": self.copies() });
         let schema =
             assets::render("schema/influxdb/database.influxql.j2", context).map_err(|error| InfluxError::Setup(error.to_string()))?;
         self.ensure(database, &statements(&schema)).await
@@ -200,7 +205,7 @@ impl Influx {
     /// What one node says of its role.
     pub async fn node_health(&self, node: &Node) -> NodeHealth {
         let expected = match self.form {
-            Form::Cluster => format!("{} among {CLUSTER_NODES}", self.form.role()),
+            Form::Cluster => format!("{} among {}", self.form.role(), self.nodes.len()),
             Form::Single => self.form.role().to_owned(),
         };
         let observed = self.observe(node).await.unwrap_or_else(|error| error.to_string());

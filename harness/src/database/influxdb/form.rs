@@ -1,19 +1,17 @@
 //! The two forms in which InfluxDB is run here.
 
+use dora_fixtures::topology::{Influxdb, Nodes};
 use serde::{Deserialize, Serialize};
 
 /// A cluster of meta and data nodes, or one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// Three nodes, each meta node and data node, every point on all of them.
+    /// Several nodes, each meta node and data node, every point on all of them.
     Cluster,
     /// One node.
     Single,
 }
-
-/// Data nodes of a cluster. The replication factor is the same: only then every node holds everything.
-pub(super) const CLUSTER_NODES: usize = 3;
 
 impl Form {
     /// The cluster's name.
@@ -32,14 +30,6 @@ impl Form {
         }
     }
 
-    /// Copies of every point.
-    pub const fn replication(self) -> usize {
-        match self {
-            Self::Cluster => CLUSTER_NODES,
-            Self::Single => 1,
-        }
-    }
-
     /// Whether the server takes every statement by GET only, as the 0.11 line does.
     pub(super) const fn statements_by_get(self) -> bool {
         matches!(self, Self::Cluster)
@@ -53,11 +43,19 @@ impl Form {
         }
     }
 
-    /// The nodes' names behind a prefix.
-    pub(super) fn node_names(self, prefix: &str) -> Vec<String> {
+    /// What a profile has of it.
+    pub(super) fn nodes(self, kinds: &Influxdb) -> &Nodes {
         match self {
-            Self::Cluster => (1..=CLUSTER_NODES).map(|index| format!("{prefix}idb{index}")).collect(),
-            Self::Single => vec![format!("{prefix}influx")],
+            Self::Cluster => &kinds.data_node,
+            Self::Single => &kinds.single,
+        }
+    }
+
+    /// The nodes' names behind a prefix. A single node has one also where the profile has none: a trial may start it beside the platform.
+    pub(super) fn node_names(self, kinds: &Influxdb, prefix: &str) -> Vec<String> {
+        match self {
+            Self::Cluster => kinds.data_node.names(prefix),
+            Self::Single => vec![kinds.single.only(prefix)],
         }
     }
 }

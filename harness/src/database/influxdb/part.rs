@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +12,15 @@ use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
     platform::{Part, Slot},
-    topology::{Ground, GroundError, Member, Profile},
+    topology::{Ground, GroundError, Member},
 };
 
 /// This database's share of the platform.
 #[derive(Debug, Default)]
 pub struct InfluxdbPart {
-    /// The cluster (staging and production).
+    /// The cluster.
     pub cluster: Slot<Influx>,
-    /// The single node (development and production).
+    /// The single node.
     pub single: Slot<Influx>,
 }
 
@@ -29,12 +30,9 @@ struct SavedPart {
     single: Option<Saved>,
 }
 
-const fn forms(profile: Profile) -> &'static [Form] {
-    match profile {
-        Profile::Development => &[Form::Single],
-        Profile::Staging => &[Form::Cluster],
-        Profile::Production => &[Form::Cluster, Form::Single],
-    }
+/// What a profile has, the cluster first.
+fn forms(topology: &Topology) -> Vec<Form> {
+    [Form::Cluster, Form::Single].into_iter().filter(|form| form.nodes(&topology.influxdb).count() > 0).collect()
 }
 
 impl InfluxdbPart {
@@ -58,13 +56,14 @@ impl Part for InfluxdbPart {
         Member::Influxdb
     }
 
-    fn images(&self, profile: Profile) -> Vec<&'static str> {
-        forms(profile).iter().map(|form| form.image()).collect()
+    fn images(&self, topology: &Topology) -> Vec<&'static str> {
+        forms(topology).into_iter().map(Form::image).collect()
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
+        let forms = forms(ground.topology());
         let start = async |form: Form| -> Result<(), GroundError> {
-            if forms(ground.profile()).contains(&form) {
+            if forms.contains(&form) {
                 let influx = Influx::start(ground, form, "", None).await?;
                 self.slot(form).put(Arc::new(influx)).await;
             }

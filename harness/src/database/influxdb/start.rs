@@ -18,8 +18,6 @@ use crate::{
 
 /// The user of the images.
 const USER: &str = "influxdb";
-/// Idle nodes take 20 (cluster) and 45 MB; the rest is for the write cache, which the configuration bounds.
-const MEMORY_BYTES: i64 = 256 << 20;
 /// A node that does not serve by then does not start.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// One attempt while a node boots.
@@ -46,7 +44,7 @@ impl Influx {
     /// [`GroundError`], with log lines of the nodes.
     pub async fn start(ground: &Ground, form: Form, prefix: &str, seed: Option<Seed>) -> Result<Self, GroundError> {
         name_exceptions(ground, form);
-        let seats = ground.seats(&form.node_names(prefix))?;
+        let seats = ground.seats(&form.node_names(&ground.topology().influxdb, prefix))?;
         let starts = seats.iter().enumerate().map(|(at, seat)| start_node(ground, form, &seats, at, seat, seed.as_ref()));
         let nodes = try_join_all(starts).await?;
         let influx = Self::new(form, prefix, nodes, ground.authority().certificate(), Passwords::generate());
@@ -136,7 +134,7 @@ async fn start_node(
             env: Vec::new(),
             capabilities: Vec::new(),
             volumes: Vec::new(),
-            memory_bytes: MEMORY_BYTES,
+            memory_bytes: form.nodes(&ground.topology().influxdb).memory_bytes(),
         })
         .await
 }

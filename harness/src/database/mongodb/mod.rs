@@ -15,6 +15,7 @@ mod step_down;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 
@@ -26,14 +27,14 @@ pub use error::{MongodbError, limited};
 pub use member::MemberState;
 pub use replica_set::{ADMIN, APPLICATION, OPERATOR, PORT, Passwords, ReplicaSet, SetRecord};
 pub use revocation::{add_revocation_lists, put_revocation_lists};
-pub use start::SetSpec;
+pub use start::{ArbiterSpec, SetSpec};
 pub use step_down::StepDown;
 
 use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
     platform::{Part, Slot},
-    topology::{Ground, GroundError, Member, Profile},
+    topology::{Ground, GroundError, Member},
 };
 
 /// Before the names of the nodes of a restored set.
@@ -44,7 +45,7 @@ const RESTORED_PREFIX: &str = "r-";
 pub struct MongodbPart {
     /// The set of data nodes.
     pub replica_set: Slot<ReplicaSet>,
-    /// The set with an arbiter (production only).
+    /// The set with an arbiter.
     pub arbitrated: Slot<ReplicaSet>,
 }
 
@@ -57,10 +58,27 @@ struct Saved {
 
 impl MongodbPart {
     /// The set of data nodes of a profile; its nodes' names begin with `prefix`.
-    fn data_set(profile: Profile, prefix: &str) -> SetSpec {
-        let count = if profile.is_highly_available() { 3 } else { 1 };
-        let names = (1..=count).map(|number| format!("{prefix}mdb{number}")).collect();
-        SetSpec { cluster: "mongodb".into(), set: "rs0".into(), names, arbiter: false }
+    fn data_set(topology: &Topology, prefix: &str) -> SetSpec {
+        let nodes = &topology.mongodb.data_node;
+        SetSpec {
+            cluster: "mongodb".into(),
+            set: "rs0".into(),
+            data_nodes: nodes.names(prefix),
+            memory_bytes: nodes.memory_bytes(),
+            arbiter: None,
+        }
+    }
+
+    /// The set with an arbiter, where the profile has one.
+    fn arbitrated_set(topology: &Topology) -> Option<SetSpec> {
+        let (nodes, arbiter) = (&topology.mongodb.arbitrated, &topology.mongodb.arbiter);
+        (arbiter.count() > 0).then(|| SetSpec {
+            cluster: "mongodb-psa".into(),
+            set: "psa".into(),
+            data_nodes: nodes.names(""),
+            memory_bytes: nodes.memory_bytes(),
+            arbiter: Some(ArbiterSpec { name: arbiter.only(""), memory_bytes: arbiter.memory_bytes() }),
+        })
     }
 
     /// Starts a new set in place of the one that was destroyed, under names that differ from its.
@@ -71,7 +89,7 @@ impl MongodbPart {
         let old = self.replica_set.take().await;
         let was_restored = old.is_some_and(|set| set.data_nodes().iter().any(|node| node.name().starts_with(RESTORED_PREFIX)));
         let prefix = if was_restored { "" } else { RESTORED_PREFIX };
-        let set = Arc::new(ReplicaSet::start(ground, Self::data_set(ground.profile(), prefix)).await?);
+        let set = Arc::new(ReplicaSet::start(ground, Self::data_set(ground.topology(), prefix)).await?);
         self.replica_set.put(Arc::clone(&set)).await;
         Ok(set)
     }
@@ -87,16 +105,13 @@ impl Part for MongodbPart {
         Member::Mongodb
     }
 
-    fn images(&self, _profile: Profile) -> Vec<&'static str> {
+    fn images(&self, _topology: &Topology) -> Vec<&'static str> {
         vec!["mongodb"]
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
-        let mut slots = vec![(&self.replica_set, Self::data_set(ground.profile(), ""))];
-        if ground.profile() == Profile::Production {
-            let names = (1..=3).map(|number| format!("psa{number}")).collect();
-            slots.push((&self.arbitrated, SetSpec { cluster: "mongodb-psa".into(), set: "psa".into(), names, arbiter: true }));
-        }
+        let mut slots = vec![(&self.replica_set, Self::data_set(ground.topology(), ""))];
+        slots.extend(Self::arbitrated_set(ground.topology()).map(|spec| (&self.arbitrated, spec)));
         let starts = slots.into_iter().map(|(slot, spec)| async move {
             slot.put(Arc::new(ReplicaSet::start(ground, spec).await?)).await;
             Ok::<_, GroundError>(())

@@ -25,16 +25,35 @@ pub struct SetSpec {
     pub cluster: String,
     /// The replica set's name.
     pub set: String,
-    /// The nodes' names.
-    pub names: Vec<String>,
-    /// Whether the last node is an arbiter.
-    pub arbiter: bool,
+    /// The data nodes' names.
+    pub data_nodes: Vec<String>,
+    /// Memory limit of a data node, in bytes.
+    pub memory_bytes: i64,
+    /// The node that votes and holds no data, if there is one.
+    pub arbiter: Option<ArbiterSpec>,
 }
 
-/// What a data node gets: 0.25 GiB of cache (the least), connections, and room for a dump under way.
-const DATA_NODE_BYTES: i64 = 512 << 20;
-/// What an arbiter gets: it holds no data, but the engine starts with the same cache.
-const ARBITER_BYTES: i64 = 256 << 20;
+/// The arbiter of a set.
+#[derive(Debug, Clone)]
+pub struct ArbiterSpec {
+    /// Its name.
+    pub name: String,
+    /// Its memory limit, in bytes.
+    pub memory_bytes: i64,
+}
+
+impl SetSpec {
+    /// The names of all nodes, the arbiter's last.
+    fn names(&self) -> Vec<String> {
+        self.data_nodes.iter().chain(self.arbiter.as_ref().map(|arbiter| &arbiter.name)).cloned().collect()
+    }
+
+    /// The node of that name as an arbiter, if it is one.
+    fn as_arbiter(&self, name: &str) -> Option<&ArbiterSpec> {
+        self.arbiter.as_ref().filter(|arbiter| arbiter.name == name)
+    }
+}
+
 /// From the start of a container to a listening server.
 const LISTEN_LIMIT: Duration = Duration::from_secs(60);
 /// One phase of making a set of the servers.
@@ -54,19 +73,20 @@ impl ReplicaSet {
     pub async fn start(ground: &Ground, spec: SetSpec) -> Result<Self, GroundError> {
         let cluster = spec.cluster.clone();
         let failed = |error: MongodbError| GroundError::database(&cluster, error);
-        let seats = ground.seats(&spec.names)?;
+        let names = spec.names();
+        let seats = ground.seats(&names)?;
         let nodes = try_join_all((0..seats.len()).map(|index| start_node(ground, &spec, &seats, index))).await?;
         let record = SetRecord {
             cluster: spec.cluster.clone(),
             set: spec.set.clone(),
             nodes: nodes.iter().map(Node::record).collect(),
-            arbiter: spec.arbiter,
+            arbiter: spec.arbiter.is_some(),
             passwords: Passwords { admin: generate_secret(), application: generate_secret(), operator: generate_secret() },
             authority: ground.authority().certificate().to_owned(),
         };
         let set = Self::attach(ground.engine(), record).map_err(failed)?;
         let first = member_connection(ground, &set, &nodes[0]).map_err(failed)?;
-        let others: Vec<&str> = spec.names.iter().skip(1).map(String::as_str).collect();
+        let others: Vec<&str> = names.iter().skip(1).map(String::as_str).collect();
         let others = (!others.is_empty()).then(|| others.join(", "));
         let config = config(&spec, &nodes);
         ground.wait_ready(&cluster, "initiated", others.as_deref(), PHASE_LIMIT, || initiate(&first, &config)).await?;
@@ -81,11 +101,11 @@ impl ReplicaSet {
 
 async fn start_node(ground: &Ground, spec: &SetSpec, seats: &[Seat], index: usize) -> Result<Node, GroundError> {
     let seat = seats[index].clone();
-    let is_arbiter = spec.arbiter && index + 1 == seats.len();
+    let arbiter = spec.as_arbiter(&seat.name);
     let context = json!({
         "address": seat.address,
         "replica_set": spec.set,
-        "cache_gib": 0.25,
+        "cache_gib": f64::from(ground.topology().mongodb.cache_mib()) / 1024.0,
         "oplog_mib": 128,
         "disabled_tls": ["TLS1_0", "TLS1_1", "TLS1_2"],
     });
@@ -97,7 +117,7 @@ async fn start_node(ground: &Ground, spec: &SetSpec, seats: &[Seat], index: usiz
         .start(PodSpec {
             seat,
             cluster: spec.cluster.clone(),
-            role: if is_arbiter { "arbiter" } else { "data node" }.into(),
+            role: if arbiter.is_some() { "arbiter" } else { "data node" }.into(),
             image: "mongodb".into(),
             user: "mongodb".into(),
             hosts: seats.iter().map(|seat| (seat.name.clone(), seat.address)).collect(),
@@ -109,7 +129,7 @@ async fn start_node(ground: &Ground, spec: &SetSpec, seats: &[Seat], index: usiz
             env: Vec::new(),
             capabilities: Vec::new(),
             volumes: Vec::new(),
-            memory_bytes: if is_arbiter { ARBITER_BYTES } else { DATA_NODE_BYTES },
+            memory_bytes: arbiter.map_or(spec.memory_bytes, |arbiter| arbiter.memory_bytes),
         })
         .await?;
     ground
@@ -132,11 +152,10 @@ fn member_connection(ground: &Ground, set: &ReplicaSet, node: &Node) -> Result<C
 /// Short time-outs: the defaults (10 s) are for links between continents. All priorities are equal, so a returned node does not take its
 /// role back with a second outage.
 fn config(spec: &SetSpec, nodes: &[Node]) -> Document {
-    let last = nodes.last().map(Node::name);
     let members: Vec<Document> = (0_i32..)
         .zip(nodes)
         .map(|(id, node)| {
-            let arbiter = spec.arbiter && Some(node.name()) == last;
+            let arbiter = spec.as_arbiter(node.name()).is_some();
             doc! { "_id": id, "host": node.socket(PORT).to_string(), "arbiterOnly": arbiter, "priority": i32::from(!arbiter) }
         })
         .collect();

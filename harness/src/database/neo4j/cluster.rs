@@ -1,4 +1,4 @@
-//! The causal cluster: three cores, of which one leads, and a read replica that follows.
+//! The causal cluster: cores, of which one leads, and read replicas that follow.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bolt_one::BoltOne,
     client::{Dialect, GraphClient, GraphError, Login, USER},
-    pods::{self, BOLT, BackupFiles, HTTPS, Mode},
+    pods::{self, BOLT, BackupFiles, HTTPS, MemberPlan, Mode},
 };
 use crate::{
     database::{Cluster, ConnectionInfo},
@@ -45,22 +45,24 @@ pub struct CausalClusterRecord {
 }
 
 impl CausalCluster {
-    /// Starts cores and replicas with a new password, from empty data or from a backup. Names start with `prefix`.
+    /// Starts the profile's cores and replicas with a new password, from empty data or from a backup. Names start with `prefix`.
     ///
     /// # Errors
     /// [`GroundError`].
-    pub async fn start(ground: &Ground, prefix: &str, cores: usize, replicas: usize, backup: BackupFiles) -> Result<Self, GroundError> {
-        let names = |stem: &str, count: usize| (1..=count).map(|number| format!("{prefix}{stem}{number}")).collect::<Vec<_>>();
-        let mut all = names("core", cores);
-        all.extend(names("replica", replicas));
+    pub async fn start(ground: &Ground, prefix: &str, backup: BackupFiles) -> Result<Self, GroundError> {
+        let sizes = &ground.topology().neo4j;
+        let cores = sizes.core.count();
+        let mut all = sizes.core.names(prefix);
+        all.extend(sizes.read_replica.names(prefix));
         let seats = ground.seats(&all)?;
         let addresses: Vec<_> = seats[..cores].iter().map(|seat| seat.address).collect();
         let password = generate_secret();
         let users = pods::cluster_users(&password)?;
+        let plan = MemberPlan { sizes, cluster: NAME, all: &seats, cores: &addresses, users: &users, backup: &backup };
         let mut specs = Vec::new();
         for (index, seat) in seats.iter().enumerate() {
             let mode = if index < cores { Mode::Core } else { Mode::ReadReplica };
-            specs.push(pods::member(seat, mode, NAME, &seats, &addresses, &users, &backup)?);
+            specs.push(pods::member(seat, mode, &plan)?);
         }
         let mut started = try_join_all(specs.into_iter().map(|spec| ground.start(spec))).await?;
         let replica_nodes = started.split_off(cores);

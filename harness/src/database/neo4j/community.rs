@@ -42,9 +42,10 @@ impl CommunityServer {
     /// # Errors
     /// [`GroundError`].
     pub async fn start(ground: &Ground, prefix: &str, backup: BackupFiles) -> Result<Self, GroundError> {
-        let seat = ground.seats(&[format!("{prefix}community")])?.remove(0);
+        let sizes = &ground.topology().neo4j;
+        let seat = ground.seats(&[sizes.community.only(prefix)])?.remove(0);
         let password = generate_secret();
-        let node = ground.start(pods::community(&seat, NAME, &password, &backup)?).await?;
+        let node = ground.start(pods::community(&seat, NAME, sizes, &password, &backup)?).await?;
         let server = Self { node, authority: ground.authority().certificate().to_owned(), password };
         Box::pin(server.wait_until_serving(ground)).await?;
         Ok(server)

@@ -14,6 +14,7 @@ mod routing_driver;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 pub use bolt_one::BoltOne;
@@ -28,11 +29,8 @@ use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
     platform::{Part, Slot},
-    topology::{Ground, GroundError, Member, Profile},
+    topology::{Ground, GroundError, Member},
 };
-
-/// Cores of a cluster: the least that survives the loss of one.
-pub const CORES: usize = 3;
 
 /// This database's share of the platform.
 #[derive(Debug, Default)]
@@ -49,43 +47,35 @@ struct Saved {
     community: Option<CommunityRecord>,
 }
 
-/// Read replicas in a profile; `None` where it has no cluster.
-pub const fn replicas(profile: Profile) -> Option<usize> {
-    match profile {
-        Profile::Development => None,
-        Profile::Staging => Some(0),
-        Profile::Production => Some(1),
-    }
-}
-
-const fn has_community(profile: Profile) -> bool {
-    !matches!(profile, Profile::Staging)
-}
-
 #[async_trait]
 impl Part for Neo4jPart {
     fn member(&self) -> Member {
         Member::Neo4j
     }
 
-    fn images(&self, profile: Profile) -> Vec<&'static str> {
-        let cluster = replicas(profile).map(|_| pods::CLUSTER_IMAGE);
-        let community = has_community(profile).then_some(pods::COMMUNITY_IMAGE);
-        // A trial of accounts in a directory starts one beside the cluster.
-        let directory = replicas(profile).map(|_| pods::DIRECTORY_IMAGE);
-        cluster.into_iter().chain(community).chain(directory).collect()
+    fn images(&self, topology: &Topology) -> Vec<&'static str> {
+        let mut images = Vec::new();
+        if topology.neo4j.core.count() > 0 {
+            // A trial of accounts in a directory starts one beside the cluster.
+            images.extend([pods::CLUSTER_IMAGE, pods::DIRECTORY_IMAGE]);
+        }
+        if topology.neo4j.community.count() > 0 {
+            images.push(pods::COMMUNITY_IMAGE);
+        }
+        images
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
+        let kinds = &ground.topology().neo4j;
         let cluster = async {
-            if let Some(replicas) = replicas(ground.profile()) {
-                let started = Box::pin(CausalCluster::start(ground, "", CORES, replicas, BackupFiles::new())).await?;
+            if kinds.core.count() > 0 {
+                let started = Box::pin(CausalCluster::start(ground, "", BackupFiles::new())).await?;
                 self.cluster.put(Arc::new(started)).await;
             }
             Ok::<(), GroundError>(())
         };
         let community = async {
-            if has_community(ground.profile()) {
+            if kinds.community.count() > 0 {
                 let started = Box::pin(CommunityServer::start(ground, "", BackupFiles::new())).await?;
                 self.community.put(Arc::new(started)).await;
             }

@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use dora_fixtures::assets;
+use dora_fixtures::{
+    assets,
+    topology::{Neo4j, Nodes},
+};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -29,10 +32,6 @@ pub const TLS_VERSIONS: &str = "TLSv1.3";
 /// The suites for it.
 pub const TLS_CIPHERS: &str = "TLS_AES_256_GCM_SHA384";
 
-/// Heap of every server; with the rest of the virtual machine it stays below [`MEMORY_BYTES`] with room for a backup tool.
-const HEAP: &str = "128m";
-const PAGE_CACHE: &str = "16m";
-const MEMORY_BYTES: i64 = 900 << 20;
 const USER: &str = "neo4j";
 
 /// What a core or a replica is.
@@ -53,6 +52,17 @@ impl Mode {
             Self::ReadReplica => "read replica",
         }
     }
+}
+
+/// What all members of a cluster are made of.
+pub struct MemberPlan<'a> {
+    pub sizes: &'a Neo4j,
+    pub cluster: &'a str,
+    pub all: &'a [Seat],
+    pub cores: &'a [Ipv4Addr],
+    pub users: &'a str,
+    /// What the cores begin with.
+    pub backup: &'a BackupFiles,
 }
 
 /// Files of a backup: path below the backup's directory, content.
@@ -90,20 +100,19 @@ fn scripts(folder: &str) -> Result<Vec<(String, Vec<u8>, u32)>, GroundError> {
         .collect()
 }
 
+/// MiB as the configuration files write them.
+fn mebibytes(count: u32) -> String {
+    format!("{count}m")
+}
+
 /// A core or a read replica.
-pub fn member(
-    seat: &Seat,
-    mode: Mode,
-    cluster: &str,
-    all: &[Seat],
-    cores: &[Ipv4Addr],
-    users: &str,
-    backup: &BackupFiles,
-) -> Result<PodSpec, GroundError> {
+pub fn member(seat: &Seat, mode: Mode, plan: &MemberPlan<'_>) -> Result<PodSpec, GroundError> {
+    let MemberPlan { sizes, cluster, all, cores, users, backup } = *plan;
     let configuration = assets::render(
         "config/neo4j-cluster/neo4j.conf.j2",
         json!({
-            "name": seat.name, "mode": mode, "address": seat.address, "cores": cores, "heap": HEAP, "page_cache": PAGE_CACHE,
+            "name": seat.name, "mode": mode, "address": seat.address, "cores": cores,
+            "heap": mebibytes(sizes.heap_mib()), "page_cache": mebibytes(sizes.page_cache_mib()),
             "tls_versions": [TLS_VERSIONS], "tls_ciphers": [TLS_CIPHERS],
         }),
     )?;
@@ -113,15 +122,17 @@ pub fn member(
     if mode == Mode::Core {
         files.extend(backup.iter().map(|(path, content)| (format!("/dora/backup/{path}"), content.clone(), 0o644)));
     }
-    Ok(pod(seat, cluster, mode.role(), CLUSTER_IMAGE, all, files))
+    let nodes = if mode == Mode::Core { &sizes.core } else { &sizes.read_replica };
+    Ok(pod(seat, cluster, mode.role(), CLUSTER_IMAGE, all, nodes, files))
 }
 
 /// The single server.
-pub fn community(seat: &Seat, cluster: &str, password: &Secret, backup: &BackupFiles) -> Result<PodSpec, GroundError> {
+pub fn community(seat: &Seat, cluster: &str, sizes: &Neo4j, password: &Secret, backup: &BackupFiles) -> Result<PodSpec, GroundError> {
     let configuration = assets::render(
         "config/neo4j-community/neo4j.conf.j2",
         json!({
-            "name": seat.name, "address": seat.address, "heap": HEAP, "page_cache": PAGE_CACHE,
+            "name": seat.name, "address": seat.address,
+            "heap": mebibytes(sizes.heap_mib()), "page_cache": mebibytes(sizes.page_cache_mib()),
             "tls_versions": [TLS_VERSIONS], "tls_ciphers": [TLS_CIPHERS],
         }),
     )?;
@@ -129,10 +140,10 @@ pub fn community(seat: &Seat, cluster: &str, password: &Secret, backup: &BackupF
     files.push((CONFIGURATION.into(), configuration.into_bytes(), 0o600));
     files.push(("/dora/config/auth.ini".into(), community_users(password)?.into_bytes(), 0o600));
     files.extend(backup.iter().map(|(path, content)| (format!("/dora/backup/{path}"), content.clone(), 0o644)));
-    Ok(pod(seat, cluster, "single server", COMMUNITY_IMAGE, std::slice::from_ref(seat), files))
+    Ok(pod(seat, cluster, "single server", COMMUNITY_IMAGE, std::slice::from_ref(seat), &sizes.community, files))
 }
 
-fn pod(seat: &Seat, cluster: &str, role: &str, image: &str, all: &[Seat], files: Vec<(String, Vec<u8>, u32)>) -> PodSpec {
+fn pod(seat: &Seat, cluster: &str, role: &str, image: &str, all: &[Seat], nodes: &Nodes, files: Vec<(String, Vec<u8>, u32)>) -> PodSpec {
     PodSpec {
         seat: seat.clone(),
         cluster: cluster.to_owned(),
@@ -144,6 +155,6 @@ fn pod(seat: &Seat, cluster: &str, role: &str, image: &str, all: &[Seat], files:
         env: Vec::new(),
         capabilities: Vec::new(),
         volumes: Vec::new(),
-        memory_bytes: MEMORY_BYTES,
+        memory_bytes: nodes.memory_bytes(),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dora_fixtures::assets;
+use dora_fixtures::{
+    assets,
+    topology::{Nodes, Postgres},
+};
 use futures_util::future::{join_all, try_join_all};
 use serde::Serialize;
 use tokio::sync::OnceCell;
@@ -10,7 +13,7 @@ use tokio::sync::OnceCell;
 use super::{APPLICATION, Credentials, DATABASE, PostgresCluster, Repository, patroni::PORT as REST_PORT};
 use crate::{
     engine::EngineError,
-    topology::{Exception, Ground, GroundError, Node, NodeHealth, PodSpec, Profile, Seat},
+    topology::{Exception, Ground, GroundError, Node, NodeHealth, PodSpec, Seat},
 };
 
 /// The cluster's name.
@@ -19,9 +22,6 @@ const CLUSTER: &str = "postgres";
 const READY_LIMIT: Duration = Duration::from_secs(90);
 /// Server connections of the pooler for the application.
 const POOL_SIZE: u32 = 40;
-const SERVER_MEMORY: i64 = 384 << 20;
-const ETCD_MEMORY: i64 = 128 << 20;
-const POOLER_MEMORY: i64 = 64 << 20;
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
@@ -32,15 +32,6 @@ pub struct Plan {
     pub seed: Option<Repository>,
     /// Whether it is one server with one etcd member, whatever the profile.
     pub is_alone: bool,
-}
-
-/// How many `PostgreSQL` servers and how many etcd members.
-const fn counts(profile: Profile) -> (usize, usize) {
-    match profile {
-        Profile::Development => (1, 1),
-        Profile::Staging => (2, 3),
-        Profile::Production => (3, 3),
-    }
 }
 
 /// Starts a cluster with new credentials and returns when every node has its role.
@@ -60,11 +51,11 @@ pub(super) async fn start(ground: &Ground, plan: Plan) -> Result<PostgresCluster
 }
 
 async fn start_all(ground: &Ground, plan: Plan) -> Result<PostgresCluster, GroundError> {
-    let (servers, members) = if plan.is_alone { (1, 1) } else { counts(ground.profile()) };
-    let names = |kind: &str, count: usize| (1..=count).map(|number| format!("{}{kind}{number}", plan.prefix)).collect::<Vec<_>>();
-    let etcd = ground.seats(&names("etcd", members))?;
-    let servers = ground.seats(&names("pg", servers))?;
-    let pooler = ground.seats(&names("pgb", 1))?.remove(0);
+    let kinds = &ground.topology().postgres;
+    let names = |nodes: &Nodes| if plan.is_alone { vec![nodes.numbered(1, &plan.prefix)] } else { nodes.names(&plan.prefix) };
+    let etcd = ground.seats(&names(&kinds.etcd))?;
+    let servers = ground.seats(&names(&kinds.server))?;
+    let pooler = ground.seats(&[kinds.pooler.only(&plan.prefix)])?.remove(0);
     let credentials = Credentials::generate();
     let drafts = Drafts { ground, plan: &plan, credentials: &credentials, etcd: &etcd, servers: &servers, pooler: &pooler };
     let specs = etcd
@@ -202,7 +193,11 @@ struct PoolerVariables<'a> {
 }
 
 impl Drafts<'_> {
-    fn spec(&self, seat: &Seat, role: &str, image: &str, user: &str, memory_bytes: i64, files: Vec<(String, Vec<u8>, u32)>) -> PodSpec {
+    fn kinds(&self) -> &'static Postgres {
+        &self.ground.topology().postgres
+    }
+
+    fn spec(&self, seat: &Seat, role: &str, image: &str, user: &str, nodes: &Nodes, files: Vec<(String, Vec<u8>, u32)>) -> PodSpec {
         let all = self.etcd.iter().chain(self.servers).chain([self.pooler]);
         PodSpec {
             seat: seat.clone(),
@@ -215,14 +210,14 @@ impl Drafts<'_> {
             env: Vec::new(),
             capabilities: Vec::new(),
             volumes: Vec::new(),
-            memory_bytes,
+            memory_bytes: nodes.memory_bytes(),
         }
     }
 
     fn etcd_member(&self, seat: &Seat) -> Result<PodSpec, GroundError> {
         let token = format!("{}-{}postgres", self.ground.run(), self.plan.prefix);
         let variables = EtcdVariables { name: &seat.name, address: seat.address.to_string(), token, members: self.etcd };
-        Ok(self.spec(seat, "consensus", "etcd", "etcd", ETCD_MEMORY, files("etcd", &variables)?))
+        Ok(self.spec(seat, "consensus", "etcd", "etcd", &self.kinds().etcd, files("etcd", &variables)?))
     }
 
     fn server(&self, seat: &Seat) -> Result<PodSpec, GroundError> {
@@ -249,7 +244,7 @@ impl Drafts<'_> {
             // Encrypted throughout, so the mode protects nothing that the cipher does not.
             files.extend(seed.files.iter().map(|(path, content)| (format!("/dora/restore/{path}"), content.clone(), 0o644)));
         }
-        let mut spec = self.spec(seat, "server", "postgres", "postgres", SERVER_MEMORY, files);
+        let mut spec = self.spec(seat, "server", "postgres", "postgres", &self.kinds().server, files);
         spec.volumes.push(("backup".to_owned(), "/dora/backup".to_owned()));
         Ok(spec)
     }
@@ -262,7 +257,7 @@ impl Drafts<'_> {
             app_password: self.credentials.application.reveal(),
             members: self.servers,
         };
-        Ok(self.spec(self.pooler, "pooler", "pgbouncer", "postgres", POOLER_MEMORY, files("pgbouncer", &variables)?))
+        Ok(self.spec(self.pooler, "pooler", "pgbouncer", "postgres", &self.kinds().pooler, files("pgbouncer", &variables)?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 use super::{Credentials, Plan, PostgresCluster, boot};
@@ -11,7 +12,7 @@ use crate::{
     engine::{Engine, EngineError},
     platform::{Part, Slot},
     security::Identity,
-    topology::{Ground, GroundError, Member, Node, NodeRecord, Profile},
+    topology::{Ground, GroundError, Member, Node, NodeRecord},
 };
 
 /// One cluster, or none yet.
@@ -55,7 +56,7 @@ impl Part for PostgresPart {
         Member::Postgres
     }
 
-    fn images(&self, _profile: Profile) -> Vec<&'static str> {
+    fn images(&self, _topology: &Topology) -> Vec<&'static str> {
         vec!["base", "postgres", "etcd", "pgbouncer"]
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,7 +14,7 @@ use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
     platform::{Part, Slot},
-    topology::{Ground, GroundError, Member, Profile},
+    topology::{Ground, GroundError, Member},
 };
 
 /// This database's share of the platform.
@@ -21,7 +22,7 @@ use crate::{
 pub struct RedisPart {
     /// Master, replicas, Sentinels.
     pub replicated: Slot<Replicated>,
-    /// The six nodes of the Cluster.
+    /// The nodes of the Cluster.
     pub sharded: Slot<Sharded>,
 }
 
@@ -32,18 +33,8 @@ struct Saved {
 }
 
 impl RedisPart {
-    /// How many of what a profile has in the replicated set.
-    pub fn plan(profile: Profile) -> ReplicatedPlan {
-        let (replicas, sentinels) = match profile {
-            Profile::Development => (0, 0),
-            Profile::Staging => (1, 3),
-            Profile::Production => (2, 3),
-        };
-        ReplicatedPlan { replicas, sentinels, ..ReplicatedPlan::default() }
-    }
-
     async fn start_sharded(&self, ground: &Ground) -> Result<(), GroundError> {
-        if ground.profile() == Profile::Production {
+        if ground.topology().redis.cluster.count() > 0 {
             self.sharded.put(Arc::new(Sharded::start(ground).await?)).await;
         }
         Ok(())
@@ -56,12 +47,12 @@ impl Part for RedisPart {
         Member::Redis
     }
 
-    fn images(&self, _profile: Profile) -> Vec<&'static str> {
+    fn images(&self, _topology: &Topology) -> Vec<&'static str> {
         vec!["redis"]
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
-        let plan = Self::plan(ground.profile());
+        let plan = ReplicatedPlan::default();
         let (replicated, sharded) = tokio::join!(Replicated::start(ground, &plan), self.start_sharded(ground));
         self.replicated.put(Arc::new(replicated?)).await;
         sharded

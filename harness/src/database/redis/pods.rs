@@ -13,12 +13,6 @@ pub const PORT: u16 = 6379;
 /// Client port of a Sentinel.
 pub const SENTINEL_PORT: u16 = 26379;
 
-/// An idle server holds some 12 MB; the data, the replication backlog and a fork for a snapshot come on top.
-const SERVER_MEMORY: i64 = 160 << 20;
-/// Most that a server lets its data grow to.
-const SERVER_DATA: &str = "64mb";
-const SENTINEL_MEMORY: i64 = 48 << 20;
-
 /// How a server keeps its data.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Persistence {
@@ -48,6 +42,9 @@ pub(super) struct ServerPlan<'a> {
     /// A snapshot to begin with.
     pub snapshot: Option<&'a [u8]>,
     pub persistence: Persistence,
+    pub memory_bytes: i64,
+    /// What it lets its data grow to.
+    pub data_mib: u32,
 }
 
 /// What a Sentinel begins with.
@@ -58,6 +55,7 @@ pub(super) struct SentinelPlan<'a> {
     /// All Sentinels with their identities, itself among them.
     pub sentinels: &'a [(Seat, String)],
     pub quorum: usize,
+    pub memory_bytes: i64,
 }
 
 pub(super) fn server(seat: &Seat, seats: &[Seat], passwords: &Passwords, plan: &ServerPlan<'_>) -> Result<PodSpec, GroundError> {
@@ -72,7 +70,7 @@ pub(super) fn server(seat: &Seat, seats: &[Seat], passwords: &Passwords, plan: &
             "min_replicas": plan.min_replicas,
             "append_only": plan.persistence.append_only,
             "append_fsync": plan.persistence.append_fsync,
-            "max_memory": SERVER_DATA,
+            "max_memory": format!("{}mb", plan.data_mib),
         }),
     )?;
     let mut files = vec![
@@ -88,7 +86,7 @@ pub(super) fn server(seat: &Seat, seats: &[Seat], passwords: &Passwords, plan: &
     if let Some(snapshot) = plan.snapshot {
         files.push(("/dora/config/restore.rdb".into(), snapshot.to_vec(), 0o600));
     }
-    Ok(pod(seat, seats, plan.cluster_name, plan.role, files, SERVER_MEMORY))
+    Ok(pod(seat, seats, plan.cluster_name, plan.role, files, plan.memory_bytes))
 }
 
 pub(super) fn sentinel(
@@ -119,7 +117,7 @@ pub(super) fn sentinel(
         private("/dora/config/users.acl", assets::render("config/redis/sentinel-users.acl.j2", accounts(passwords))?),
         script("config/redis/start-sentinel.sh")?,
     ];
-    Ok(pod(seat, seats, plan.cluster_name, "Sentinel", files, SENTINEL_MEMORY))
+    Ok(pod(seat, seats, plan.cluster_name, "Sentinel", files, plan.memory_bytes))
 }
 
 /// Links that Redis cannot verify as the topology's rule wants it.

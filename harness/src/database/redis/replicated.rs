@@ -25,13 +25,9 @@ use crate::{
 /// A server that starts takes well under a second; a loaded machine is given this.
 const READY_LIMIT: Duration = Duration::from_secs(40);
 
-/// How many of what, and what to begin with.
+/// How to call the profile's nodes, and what to begin with.
 #[derive(Debug, Clone, Default)]
 pub struct ReplicatedPlan {
-    /// Replicas beside the master.
-    pub replicas: usize,
-    /// Sentinels; none leaves the master without failover.
-    pub sentinels: usize,
     /// Put before every node's name, so that a restored set is told from the one before.
     pub prefix: String,
     /// A snapshot that the master begins with.
@@ -79,12 +75,13 @@ impl Replicated {
     async fn start_nodes(ground: &Ground, plan: &ReplicatedPlan, started: &mut Vec<Node>) -> Result<Self, GroundError> {
         let passwords = Passwords::generate();
         let access = Access { authority: ground.authority().certificate().to_owned(), passwords: passwords.clone() };
-        let names = |stem: &str, count: usize| (1..=count).map(|n| format!("{}{stem}{n}", plan.prefix)).collect::<Vec<_>>();
-        let server_seats = ground.seats(&names("rds", plan.replicas + 1))?;
-        let sentinel_seats = ground.seats(&names("sen", plan.sentinels))?;
+        let sizes = &ground.topology().redis;
+        let server_seats = ground.seats(&sizes.server.names(&plan.prefix))?;
+        let sentinel_seats = ground.seats(&sizes.sentinel.names(&plan.prefix))?;
         let seats: Vec<Seat> = server_seats.iter().chain(&sentinel_seats).cloned().collect();
         let addresses: Vec<SocketAddr> = sentinel_seats.iter().map(|seat| SocketAddr::from((seat.address, SENTINEL_PORT))).collect();
         let master = server_seats[0].address;
+        let copies = server_seats.len() - 1;
         let servers = try_join_all(server_seats.iter().enumerate().map(|(index, seat)| {
             let server = ServerPlan {
                 cluster_name: Self::NAME,
@@ -92,10 +89,12 @@ impl Replicated {
                 replica_of: (index > 0).then_some(master),
                 sharded: false,
                 // With one replica only, the survivor of a failover is alone and must take writes nevertheless.
-                min_replicas: usize::from(plan.replicas > 1),
+                min_replicas: usize::from(copies > 1),
                 sentinels: &addresses,
                 snapshot: plan.snapshot.as_deref().filter(|_| index == 0),
                 persistence: Persistence::default(),
+                memory_bytes: sizes.server.memory_bytes(),
+                data_mib: sizes.data_mib(),
             };
             let spec = pods::server(seat, &seats, &passwords, &server);
             async move { ground.start(spec?).await }
@@ -110,8 +109,9 @@ impl Replicated {
         }
         let ids: Vec<(Seat, String)> = sentinel_seats.iter().map(|seat| (seat.clone(), identity())).collect();
         let replicas: Vec<Ipv4Addr> = server_seats[1..].iter().map(|seat| seat.address).collect();
-        let quorum = plan.sentinels / 2 + 1;
-        let watch = SentinelPlan { cluster_name: Self::NAME, master, replicas: &replicas, sentinels: &ids, quorum };
+        let quorum = ids.len() / 2 + 1;
+        let memory_bytes = sizes.sentinel.memory_bytes();
+        let watch = SentinelPlan { cluster_name: Self::NAME, master, replicas: &replicas, sentinels: &ids, quorum, memory_bytes };
         let sentinels = try_join_all(ids.iter().map(|(seat, id)| {
             let spec = pods::sentinel(seat, id, &seats, &passwords, &watch);
             async move { ground.start(spec?).await }
@@ -120,11 +120,11 @@ impl Replicated {
         started.extend(sentinels.iter().cloned());
         let sentinels = Sentinels::new(sentinels, access.clone(), quorum);
         let set = Self { servers, sentinels, access, prefix: plan.prefix.clone() };
-        let waited_for = (plan.replicas > 0).then(|| first.name());
+        let waited_for = (copies > 0).then(|| first.name());
         ground
             .wait_ready(Self::NAME, "ready", waited_for, READY_LIMIT, || async { crate::platform::all_healthy(&set.health().await) })
             .await?;
-        if plan.replicas > 0 {
+        if copies > 0 {
             pods::name_exceptions(ground, Self::NAME, "replica → master, Sentinel → server, Sentinel → Sentinel");
         }
         Ok(set)

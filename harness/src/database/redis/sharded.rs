@@ -1,4 +1,4 @@
-//! A Redis Cluster: three masters that share the slots, a replica of each.
+//! A Redis Cluster: masters that share the slots, a replica of each.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -19,8 +19,6 @@ use crate::{
     topology::{Ground, GroundError, Node, NodeHealth, NodeRecord},
 };
 
-const MASTERS: usize = 3;
-const NODES: usize = 2 * MASTERS;
 /// Slots of every Redis Cluster.
 const SLOTS: usize = 16_384;
 /// Port of the Cluster bus, where the nodes talk to each other.
@@ -45,14 +43,15 @@ impl Sharded {
     /// Its name.
     pub const NAME: &'static str = "redis-cluster";
 
-    /// Starts six nodes, makes them one Cluster, and returns when every node has its role.
+    /// Starts the profile's nodes, makes them one Cluster, and returns when every node has its role.
     ///
     /// # Errors
     /// [`GroundError`], with the log lines of the nodes that did not come up.
     pub async fn start(ground: &Ground) -> Result<Self, GroundError> {
         let passwords = Passwords::generate();
         let access = Access { authority: ground.authority().certificate().to_owned(), passwords: passwords.clone() };
-        let seats = ground.seats(&(1..=NODES).map(|n| format!("rdc{n}")).collect::<Vec<_>>())?;
+        let sizes = &ground.topology().redis;
+        let seats = ground.seats(&sizes.cluster.names(""))?;
         let plan = ServerPlan {
             cluster_name: Self::NAME,
             role: "master or replica of a shard",
@@ -62,6 +61,8 @@ impl Sharded {
             sentinels: &[],
             snapshot: None,
             persistence: Persistence::default(),
+            memory_bytes: sizes.cluster.memory_bytes(),
+            data_mib: sizes.data_mib(),
         };
         let nodes = try_join_all(seats.iter().map(|seat| {
             let spec = pods::server(seat, &seats, &passwords, &plan);
@@ -74,9 +75,10 @@ impl Sharded {
         }))
         .await?;
         let cluster = Self { nodes, access };
+        let ends: Vec<&str> = seats.first().into_iter().chain(seats.last()).map(|seat| seat.name.as_str()).collect();
         ground
             .boot()
-            .phase(Self::NAME, "form", Some("rdc1 … rdc6"), cluster.form())
+            .phase(Self::NAME, "form", Some(&ends.join(" … ")), cluster.form())
             .await
             .map_err(|error| GroundError::database(Self::NAME, error))?;
         ground
@@ -88,8 +90,9 @@ impl Sharded {
         Ok(cluster)
     }
 
-    /// Slots to the masters, everybody introduced to everybody, a replica to each master.
+    /// Slots to the masters (the first half), everybody introduced to everybody, a replica to each master.
     async fn form(&self) -> Result<(), String> {
+        let masters = self.nodes.len() / 2;
         let mut connections =
             try_join_all(self.nodes.iter().map(|node| self.access.connect(node.socket(PORT), Account::Admin))).await.map_err(words)?;
         let ids =
@@ -98,8 +101,8 @@ impl Sharded {
             let epoch = (index + 1).to_string();
             // Distinct epochs before the nodes meet: otherwise they settle it by collisions, one at a time.
             ask::<()>(connection, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await.map_err(words)?;
-            if index < MASTERS {
-                let (first, last) = (SLOTS * index / MASTERS, SLOTS * (index + 1) / MASTERS - 1);
+            if index < masters {
+                let (first, last) = (SLOTS * index / masters, SLOTS * (index + 1) / masters - 1);
                 ask::<()>(connection, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await.map_err(words)?;
             }
         }
@@ -110,7 +113,7 @@ impl Sharded {
                 ask::<()>(connection, &meet).await.map_err(words)?;
             }
         }
-        try_join_all(connections.iter_mut().skip(MASTERS).zip(&ids).map(|(connection, master)| follow(connection, master))).await?;
+        try_join_all(connections.iter_mut().skip(masters).zip(&ids).map(|(connection, master)| follow(connection, master))).await?;
         Ok(())
     }
 
@@ -184,7 +187,7 @@ impl Sharded {
                 field(&state, "cluster_slots_ok")
             )));
         }
-        if field(&state, "cluster_known_nodes") != NODES.to_string() {
+        if field(&state, "cluster_known_nodes") != self.nodes.len().to_string() {
             return Ok(Err(format!("acquainted with {} nodes", field(&state, "cluster_known_nodes"))));
         }
         let replication = info(&mut connection, "replication").await?;

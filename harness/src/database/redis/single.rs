@@ -71,6 +71,7 @@ impl Single {
         let passwords = Passwords::generate();
         let access = Access { authority: ground.authority().certificate().to_owned(), passwords: passwords.clone() };
         let seats = ground.seats(&[name.to_owned()])?;
+        let sizes = &ground.topology().redis;
         let plan = ServerPlan {
             cluster_name: name,
             role: "single server",
@@ -80,6 +81,8 @@ impl Single {
             sentinels: &[],
             snapshot: None,
             persistence: keeping.persistence(),
+            memory_bytes: sizes.server.memory_bytes(),
+            data_mib: sizes.data_mib(),
         };
         let node = ground.start(pods::server(&seats[0], &seats, &passwords, &plan)?).await?;
         let single = Self { node, access };

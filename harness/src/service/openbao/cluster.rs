@@ -16,8 +16,6 @@ use crate::{
     topology::{Exception, Ground, GroundError, Node, NodeHealth, NodeRecord, PodSpec, Seat},
 };
 
-/// The server's memory: its program text is large, its data are not.
-const MEMORY_BYTES: i64 = 256 << 20;
 /// From the start of the container to an answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Where the versioned key-value engine is mounted.
@@ -70,7 +68,8 @@ impl Openbao {
         let seal_key: [u8; 32] = rand::random();
         // The file holds the bytes themselves: the search for secrets looks for these, too, and for their base 64.
         remember("OpenBao's seal key", hex::encode(seal_key));
-        let specs = seats.iter().map(|seat| spec(seat, &seats, &seal_key)).collect::<Result<Vec<_>, _>>()?;
+        let memory_bytes = ground.topology().openbao.server.memory_bytes();
+        let specs = seats.iter().map(|seat| spec(seat, &seats, &seal_key, memory_bytes)).collect::<Result<Vec<_>, _>>()?;
         let nodes = try_join_all(specs.into_iter().map(|spec| ground.start(spec))).await?;
         let authority = ground.authority().certificate().to_owned();
         let apis = nodes.iter().map(|node| Api::new(node.socket(PORT), &authority)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -188,7 +187,7 @@ fn words(state: Result<ServerState, OpenbaoError>) -> String {
     state.map_or_else(|error| error.to_string(), |state| state.to_string())
 }
 
-fn spec(seat: &Seat, seats: &[Seat], seal_key: &[u8]) -> Result<PodSpec, GroundError> {
+fn spec(seat: &Seat, seats: &[Seat], seal_key: &[u8], memory_bytes: i64) -> Result<PodSpec, GroundError> {
     let peers: Vec<Ipv4Addr> = seats.iter().filter(|peer| *peer != seat).map(|peer| peer.address).collect();
     let variables = json!({ "name": seat.name, "address": seat.address, "peers": peers, "tls_min": "tls13" });
     let config = assets::render("config/openbao/openbao.hcl.j2", variables)?;
@@ -207,7 +206,7 @@ fn spec(seat: &Seat, seats: &[Seat], seal_key: &[u8]) -> Result<PodSpec, GroundE
         env: Vec::new(),
         capabilities: Vec::new(),
         volumes: Vec::new(),
-        memory_bytes: MEMORY_BYTES,
+        memory_bytes,
     })
 }
 

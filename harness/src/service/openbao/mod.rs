@@ -1,4 +1,4 @@
-//! OpenBao, which stands for Vault: nodes that unseal themselves, three in the production profile.
+//! OpenBao, which stands for Vault: nodes that unseal themselves.
 
 mod api;
 mod cluster;
@@ -8,6 +8,7 @@ mod volume_keys;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dora_fixtures::topology::Topology;
 
 pub use api::{Api, OpenbaoError, PORT, ServerState};
 pub use cluster::{AUDIT_LOG, KV_MOUNT, Openbao, OpenbaoRecord};
@@ -18,7 +19,7 @@ use crate::{
     database::Cluster,
     engine::{Engine, EngineError},
     platform::{Part, Slot},
-    topology::{Ground, GroundError, Member, Profile},
+    topology::{Ground, GroundError, Member},
 };
 
 /// OpenBao's share of the platform.
@@ -28,26 +29,18 @@ pub struct OpenbaoPart {
     pub server: Slot<Openbao>,
 }
 
-/// Raft survives the loss of a node from three on.
-const fn count(profile: Profile) -> usize {
-    match profile {
-        Profile::Development | Profile::Staging => 1,
-        Profile::Production => 3,
-    }
-}
-
 #[async_trait]
 impl Part for OpenbaoPart {
     fn member(&self) -> Member {
         Member::Openbao
     }
 
-    fn images(&self, _profile: Profile) -> Vec<&'static str> {
+    fn images(&self, _topology: &Topology) -> Vec<&'static str> {
         vec!["openbao"]
     }
 
     async fn start(&self, ground: &Ground) -> Result<(), GroundError> {
-        let names: Vec<String> = (1..=count(ground.profile())).map(|number| format!("bao{number}")).collect();
+        let names = ground.topology().openbao.server.names("");
         self.server.put(Arc::new(Openbao::start(ground, &names).await?)).await;
         Ok(())
     }

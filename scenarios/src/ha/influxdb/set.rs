@@ -72,7 +72,7 @@ impl Set {
 /// The databases of the sets, on every node.
 pub async fn make_databases(influx: &Arc<Influx>) -> Result<(), ScenarioError> {
     let made = failed("make a database for the inserted values");
-    influx.ensure_database(LEDGER, influx.form().replication()).await.map_err(made)?;
+    influx.ensure_database(LEDGER, influx.copies()).await.map_err(made)?;
     influx.ensure_database(SINGLE_COPY, 1).await.map_err(failed("make a database with one copy"))
 }
 

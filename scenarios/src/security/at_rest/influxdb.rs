@@ -118,7 +118,7 @@ impl RestTarget for Target {
 
     async fn alone(&self, trial: &Trial, name: &str, plan: VolumePlan) -> Result<Box<dyn Alone>, ScenarioError> {
         let prefix = format!("{name}-");
-        trial.ground().volumes().plan(&format!("{prefix}influx"), plan);
+        trial.ground().volumes().plan(&trial.ground().topology().influxdb.single.only(&prefix), plan);
         let influx = Influx::start(trial.ground(), Form::Single, &prefix, None).await?;
         influx.ensure_database(DATABASE, 1).await.map_err(failed("make a database"))?;
         let node = influx.nodes().remove(0);

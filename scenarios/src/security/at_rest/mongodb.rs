@@ -122,7 +122,9 @@ impl RestTarget for Target {
 
     async fn alone(&self, trial: &Trial, name: &str, plan: VolumePlan) -> Result<Box<dyn Alone>, ScenarioError> {
         trial.ground().volumes().plan(name, plan);
-        let spec = SetSpec { cluster: name.to_owned(), set: name.to_owned(), names: vec![name.to_owned()], arbiter: false };
+        let memory_bytes = trial.ground().topology().mongodb.data_node.memory_bytes();
+        let data_nodes = vec![name.to_owned()];
+        let spec = SetSpec { cluster: name.to_owned(), set: name.to_owned(), data_nodes, memory_bytes, arbiter: None };
         Ok(Box::new(Server { set: ReplicaSet::start(trial.ground(), spec).await? }))
     }
 }

@@ -151,7 +151,7 @@ impl RestTarget for Target {
 
     async fn alone(&self, trial: &Trial, name: &str, plan: VolumePlan) -> Result<Box<dyn Alone>, ScenarioError> {
         let prefix = format!("{name}-");
-        trial.ground().volumes().plan(&format!("{prefix}community"), plan);
+        trial.ground().volumes().plan(&trial.ground().topology().neo4j.community.only(&prefix), plan);
         let server = Box::pin(CommunityServer::start(trial.ground(), &prefix, Vec::new())).await?;
         Ok(Box::new(Server { server, client: Mutex::new(None) }))
     }

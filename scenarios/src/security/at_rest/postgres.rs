@@ -139,7 +139,7 @@ impl RestTarget for Target {
 
     async fn alone(&self, trial: &Trial, name: &str, plan: VolumePlan) -> Result<Box<dyn Alone>, ScenarioError> {
         let prefix = format!("{name}-");
-        trial.ground().volumes().plan(&format!("{prefix}pg1"), plan);
+        trial.ground().volumes().plan(&trial.ground().topology().postgres.server.numbered(1, &prefix), plan);
         let cluster = PostgresCluster::start_alone(trial.ground(), &prefix).await?;
         let login = cluster.application_login(cluster.servers()[0].socket(SERVER_PORT));
         let server = Server { cluster, login, connection: Mutex::new(None) };

@@ -208,7 +208,7 @@ impl Target {
 
     async fn write_and_read(influx: &Influx, text: &str) -> Result<(), ScenarioError> {
         let failed = |error: dora_harness::database::influxdb::InfluxError| ScenarioError::client("write and read a point", error);
-        influx.ensure_database(DATABASE, influx.form().replication()).await.map_err(failed)?;
+        influx.ensure_database(DATABASE, influx.copies()).await.map_err(failed)?;
         let nodes = influx.nodes();
         for (number, node) in nodes.iter().enumerate() {
             let writer = influx.client(node, influx.application(), REQUEST_LIMIT).map_err(failed)?;

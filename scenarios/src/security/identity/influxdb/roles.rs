@@ -99,7 +99,7 @@ impl RoleTarget for InfluxRoles {
         self.tear_down().await?;
         let roles = assets::render("roles/influxdb/roles.influxql.j2", self.credentials.context())?;
         for influx in &self.deployments {
-            let databases = assets::render("roles/influxdb/databases.influxql.j2", json!({ "copies": influx.form().replication() }))?;
+            let databases = assets::render("roles/influxdb/databases.influxql.j2", json!({ "copies": influx.copies() }))?;
             apply(influx, &queries::statements(&databases)).await?;
             apply(influx, &queries::statements(&roles)).await?;
         }

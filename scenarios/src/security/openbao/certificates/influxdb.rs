@@ -66,7 +66,7 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     }
     let failed = |error: InfluxError| ScenarioError::client("prepare InfluxDB's database", error);
     for influx in &deployments {
-        influx.ensure_database(DATABASE, influx.form().replication()).await.map_err(failed)?;
+        influx.ensure_database(DATABASE, influx.copies()).await.map_err(failed)?;
     }
     let loads = deployments.into_iter().map(|influx| Load { influx, repeats: Repeats::within(REPEAT_LIMIT) }).collect();
     let target = InfluxCertificates { loads, turn: AtomicUsize::default() };
