@@ -200,7 +200,7 @@ impl Lab {
         let reaper = Reaper::start(&run).map_err(|error| error.to_string())?;
         let session = Session::open(engine, options).await.map_err(|error| error.to_string())?;
         let images = describe_images(session.ground()).await;
-        let topology = describe_topology(session.ground(), session.ready_ms(), None);
+        let topology = describe_topology(&session);
         bundle
             .update(|evidence| {
                 evidence.images = images;

@@ -30,7 +30,7 @@ pub struct NodeEvidence {
     pub name: String,
     /// The cluster that it belongs to.
     pub cluster: String,
-    /// Its role when the platform was ready, for example `primary`.
+    /// Its role when the platform was ready, for example `primary`; if it did not tell it then, what it is there for, such as `data node`.
     pub role: String,
     /// Name of its image, see [`super::ImageUsed::name`].
     pub image: String,

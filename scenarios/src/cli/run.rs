@@ -143,7 +143,7 @@ async fn run_jobs(
     let session = Session::open(engine, options).await?;
     progress.end("platform", &format!("every node has its role after {:.1} s", session.ready_ms() / 1e3));
     let images = describe_images(session.ground()).await;
-    let topology = describe_topology(session.ground(), session.ready_ms(), None);
+    let topology = describe_topology(&session);
     writer.update(|evidence| {
         note_what_images_lack(&mut evidence.clauses, &images, catalogue);
         evidence.images = images;

@@ -13,7 +13,7 @@ use dora_reports::evidence::{
 };
 use time::OffsetDateTime;
 
-use super::SessionOptions;
+use super::{Session, SessionOptions};
 
 /// What no run of this suite shows. That a reference to a duty does not say that the duty is fulfilled is in the report of any evidence.
 const NOT_SHOWN: [&str; 4] = [
@@ -88,10 +88,11 @@ pub fn note_what_images_lack(clauses: &mut [ClauseEvidence], images: &[ImageUsed
     }
 }
 
-/// The platform as it was started.
-pub fn describe_topology(ground: &Ground, ready_ms: f64, peak_memory_bytes: Option<u64>) -> TopologyEvidence {
+/// The platform as it was started. Its peak memory is not known yet.
+pub fn describe_topology(session: &Session) -> TopologyEvidence {
+    let (ground, ready_ms) = (session.ground(), session.ready_ms());
     TopologyEvidence {
-        nodes: ground.nodes().iter().map(describe_node).collect(),
+        nodes: ground.nodes().iter().map(|node| describe_node(node, session.roles().get(node.name()))).collect(),
         exceptions: ground
             .exceptions()
             .into_iter()
@@ -117,15 +118,15 @@ pub fn describe_topology(ground: &Ground, ready_ms: f64, peak_memory_bytes: Opti
             })
             .collect(),
         ready_ms: Some(ready_ms),
-        peak_memory_bytes,
+        peak_memory_bytes: None,
     }
 }
 
-fn describe_node(node: &Node) -> NodeEvidence {
+fn describe_node(node: &Node, role: Option<&String>) -> NodeEvidence {
     NodeEvidence {
         name: node.name().to_owned(),
         cluster: node.cluster().to_owned(),
-        role: node.role().to_owned(),
+        role: role.map_or_else(|| node.role(), String::as_str).to_owned(),
         image: node.image().to_owned(),
         address: node.address().to_string(),
         memory_limit_bytes: u64::try_from(node.memory_limit_bytes()).ok(),

@@ -85,6 +85,8 @@ pub struct Session {
     options: SessionOptions,
     catalogue: Catalogue,
     ready_ms: f64,
+    /// What each node said that it was when the platform was ready.
+    roles: BTreeMap<String, String>,
     lanes: HashMap<Member, AsyncMutex<()>>,
     turns: Arc<Turns>,
     /// Set where this is the second part beside another session: it removes what this one started, however it ends.
@@ -137,6 +139,7 @@ impl Session {
             Ground::lay(engine, GroundOptions { run: options.run.clone(), kind: options.kind, profile: options.profile, images }).await?;
         platform.start(&ground, &options.members).await?;
         let ready_ms = ground.boot().now_ms();
+        let roles = roles(&platform).await;
         let dataset = Arc::new(Dataset::generate(Seed(options.seed), options.size));
         let peak_memory = Arc::new(AtomicU64::new(0));
         let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
@@ -155,6 +158,7 @@ impl Session {
             options,
             catalogue: Catalogue::load(),
             ready_ms,
+            roles,
             lanes,
             turns,
             reaper: None,
@@ -187,6 +191,11 @@ impl Session {
     /// Milliseconds from the first container to the last node in its role.
     pub fn ready_ms(&self) -> f64 {
         self.ready_ms
+    }
+
+    /// The role that each node had when the platform was ready, by its name. One that did not tell it at that moment is not among them.
+    pub fn roles(&self) -> &BTreeMap<String, String> {
+        &self.roles
     }
 
     /// The highest memory of all nodes together that was seen, in bytes; [`None`] before the first measurement.
@@ -271,6 +280,10 @@ impl Session {
         self.setting.ground.engine().remove_run(&self.options.run).await?;
         Ok(())
     }
+}
+
+async fn roles(platform: &Platform) -> BTreeMap<String, String> {
+    platform.health().await.into_iter().filter(|health| health.healthy).map(|health| (health.node, health.observed)).collect()
 }
 
 async fn watch_memory(ground: Ground, peak: Arc<AtomicU64>) {
