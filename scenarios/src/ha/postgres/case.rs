@@ -4,13 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use dora_harness::{
     database::postgres::{ETCD_PORT, PostgresCluster, SERVER_PORT, Switchover},
-    fault::{
-        DiskFull, Fault, Firewall, Kill, NodeLoss, Partition, Pause, PowerLoss, ProcessKill, Signal, Together, firewall::Rule,
-        firewall::Verdict,
-    },
+    fault::{DiskFull, Fault, Kill, NodeLoss, Partition, Pause, PowerLoss, ProcessKill, Signal, Together},
     topology::Node,
 };
-use tokio::time::sleep;
 
 use super::{super::Strike, equipped, notice};
 use crate::ScenarioError;
@@ -30,7 +26,7 @@ pub enum Case {
     PatroniKilled,
     /// Every server and every etcd member dies at once.
     AllNodesKilled,
-    /// The standbys hear nothing of the primary for some seconds, then it dies.
+    /// The standbys hear nothing of the primary for some seconds ([`super::cut::Cut`]), then it dies.
     CutOffPrimaryKilled,
     /// Every server loses its power at once, and what it had not flushed; every etcd member dies.
     PowerLossAllNodes,
@@ -56,12 +52,6 @@ pub enum Case {
     EtcdMajorityLost,
 }
 
-/// How long the standbys hear nothing of a primary before it is killed.
-const CUT_OFF_FOR: Duration = Duration::from_secs(3);
-/// The same under the sabotage that makes it longer than the loss that is allowed.
-const CUT_OFF_LONG: Duration = Duration::from_secs(9);
-/// What is left of the cut when the primary is dead, so that it can come back.
-const CUT_OFF_BEYOND: Duration = Duration::from_secs(2);
 /// How long a disk lies before its power goes.
 const LIES_FOR: Duration = Duration::from_secs(5);
 /// What is left of a full data volume: less than a page of a table, or a file of the log.
@@ -72,7 +62,7 @@ fn failed(what: &str) -> impl Fn(String) -> ScenarioError + '_ {
 }
 
 impl Case {
-    /// The fault, and whom it hits. `wider`: it is more than is allowed for: a cut before it lasts longer, every disk lies and not one.
+    /// The fault, and whom it hits. `wider`: it is more than is allowed for: every disk lies and not one.
     pub async fn strike(self, cluster: &Arc<PostgresCluster>, wider: bool) -> Result<Strike, ScenarioError> {
         let primary = cluster.primary().await.map_err(failed("the primary"))?;
         let servers =
@@ -80,7 +70,7 @@ impl Case {
         let kill = |node: &Node, role: &str, port| Box::new(Kill::new(node.clone(), role, port)) as Box<dyn Fault>;
         let one = |fault: Box<dyn Fault>, node: Node| Ok(Strike { fault, hit: vec![node] });
         match self {
-            Self::PrimaryKilled => one(kill(&primary, "primary", SERVER_PORT), primary),
+            Self::PrimaryKilled | Self::CutOffPrimaryKilled => one(kill(&primary, "primary", SERVER_PORT), primary),
             Self::PrimaryLost => one(Box::new(NodeLoss::new(primary.clone(), "primary", SERVER_PORT)), primary),
             Self::PrimaryPaused => one(Box::new(Pause::new(primary.clone(), "primary", SERVER_PORT)), primary),
             Self::PostmasterKilled => one(process(&primary, "bin/postgres -D"), primary),
@@ -89,10 +79,6 @@ impl Case {
                 let parts = cluster.servers().iter().map(|server| kill(server, "server", SERVER_PORT));
                 let parts = parts.chain(cluster.etcd().iter().map(|member| kill(member, "consensus", ETCD_PORT))).collect();
                 Ok(Strike { fault: Box::new(Together::new(parts)), hit: cluster.servers().to_vec() })
-            }
-            Self::CutOffPrimaryKilled => {
-                cut_off(&primary, &servers(&primary), if wider { CUT_OFF_LONG } else { CUT_OFF_FOR }).await?;
-                one(kill(&primary, "primary", SERVER_PORT), primary)
             }
             Self::PowerLossAllNodes => {
                 let cut = |server: &Node| Box::new(PowerLoss::new(server.clone(), "server", SERVER_PORT)) as Box<dyn Fault>;
@@ -184,19 +170,4 @@ impl Case {
 /// One process of the primary's node dies.
 fn process(primary: &Node, pattern: &str) -> Box<dyn Fault> {
     Box::new(ProcessKill::new(primary.clone(), "primary", pattern, Signal::Kill))
-}
-
-/// The standbys hear nothing of the primary until shortly after this returns.
-async fn cut_off(primary: &Node, standbys: &[Node], lasting: Duration) -> Result<(), ScenarioError> {
-    let rules = || standbys.iter().map(|standby| Rule::peer(standby.address(), Verdict::Drop)).collect::<Vec<_>>();
-    let firewall = Firewall::with(rules(), rules());
-    firewall.put(primary).await?;
-    sleep(lasting).await;
-    let primary = primary.clone();
-    tokio::spawn(async move {
-        sleep(CUT_OFF_BEYOND).await;
-        // When it fails, redundancy does not come back, and that is reported.
-        let _ = firewall.remove(&primary).await;
-    });
-    Ok(())
 }

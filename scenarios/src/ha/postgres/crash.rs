@@ -12,6 +12,9 @@ use super::{
 };
 use crate::Scenario;
 
+/// Step: what comes before the death.
+const CUT_FIRST: &str = "the links between the primary and its standbys drop every packet for three seconds, which the receivers' kernel counters confirm; then the primary is killed, and the links are mended when its port refuses";
+
 /// All processes of the primary's node die.
 pub const PRIMARY_KILLED: Scenario = Scenario {
     id: "ha/postgres/primary-killed",
@@ -146,7 +149,7 @@ pub const CUT_OFF_PRIMARY_KILLED: Scenario = Scenario {
     method: &[
         LOAD,
         WATCH,
-        "the links between the primary and its standbys drop every packet for three seconds, then the primary is killed",
+        CUT_FIRST,
         REWOUND,
         COMPARED,
         "the asynchronous twin of this scenario measures what the same costs without waiting for a standby",
@@ -166,7 +169,7 @@ pub const CUT_OFF_PRIMARY_KILLED_ASYNCHRONOUS: Scenario = Scenario {
         "synchronous_mode is switched off for this scenario and on again after it",
         LOAD,
         WATCH,
-        "the links between the primary and its standbys drop every packet for three seconds, then the primary is killed",
+        CUT_FIRST,
         REWOUND,
         "what was acknowledged and is not there is counted; the limit is what the clients can insert in that time, with a margin",
     ],

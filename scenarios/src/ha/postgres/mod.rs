@@ -3,6 +3,7 @@
 mod case;
 mod crash;
 mod crowd;
+mod cut;
 mod defects;
 mod disk;
 mod equipped;

@@ -1,6 +1,10 @@
 //! The cluster as the driver of outages sees it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use dora_fixtures::assets;
@@ -21,6 +25,7 @@ use super::{
     super::{CheckedLoad, Course, HaTarget, NodeProber, Strike, outage},
     case::Case,
     crowd,
+    cut::Cut,
     defects::{Defects, asynchronous},
     failback::Failback,
     inserts::inserters,
@@ -42,6 +47,11 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(15);
 const REACH_LIMIT: Duration = Duration::from_secs(1);
 /// For one that steps down meanwhile, and is restarted for it.
 const DEMOTED_REACH_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long the standbys hear nothing of a primary before it is killed.
+const CUT_OFF_FOR: Duration = Duration::from_secs(3);
+/// The same under the sabotage that makes it longer than the loss that is allowed.
+const CUT_OFF_LONG: Duration = Duration::from_secs(9);
 
 /// The cluster of the platform.
 pub async fn cluster_of(trial: &Trial) -> Result<Arc<PostgresCluster>, ScenarioError> {
@@ -99,7 +109,7 @@ impl Plan {
     async fn target(self, trial: &Trial) -> Result<PostgresHa, ScenarioError> {
         let cluster = cluster_of(trial).await?;
         let defects = Defects::new(Arc::clone(&cluster));
-        Ok(PostgresHa { cluster, plan: self, defects, failback: Failback::default() })
+        Ok(PostgresHa { cluster, plan: self, defects, failback: Failback::default(), origin: trial.origin(), cut: Mutex::default() })
     }
 }
 
@@ -147,9 +157,22 @@ struct PostgresHa {
     plan: Plan,
     defects: Defects,
     failback: Failback,
+    /// The zero of the trial's times.
+    origin: Instant,
+    /// What was cut before the fault.
+    cut: Mutex<Option<Cut>>,
 }
 
 impl PostgresHa {
+    /// Cuts the primary off from its standbys before it is killed.
+    async fn cut_off(&self) -> Result<(), ScenarioError> {
+        let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let lasting = if self.defects.has(&sabotage::CUT_OFF_LONGER) { CUT_OFF_LONG } else { CUT_OFF_FOR };
+        let cut = Cut::make(&self.cluster, &primary, lasting, self.origin).await?;
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+        Ok(())
+    }
+
     fn bracket(&self) -> Bracket {
         let planted = [&sabotage::NO_TRANSACTIONS, &sabotage::LISTS_WITHOUT_TRANSACTIONS];
         if planted.into_iter().any(|sabotage| self.defects.has(sabotage)) { Bracket::Nothing } else { Bracket::Transaction }
@@ -188,8 +211,10 @@ impl HaTarget for PostgresHa {
 
     async fn strike(&self) -> Result<Strike, ScenarioError> {
         self.defects.plant_with_fault().await?;
-        let wider = [&sabotage::CUT_OFF_LONGER, &sabotage::ALL_DISKS_LIE].into_iter().any(|sabotage| self.defects.has(sabotage));
-        let strike = self.plan.case.strike(&self.cluster, wider).await?;
+        if self.plan.case == Case::CutOffPrimaryKilled {
+            self.cut_off().await?;
+        }
+        let strike = self.plan.case.strike(&self.cluster, self.defects.has(&sabotage::ALL_DISKS_LIE)).await?;
         for node in &strike.hit {
             let reach = async {
                 if self.plan.case == Case::CutOffPrimaryKilled {
@@ -234,6 +259,10 @@ impl HaTarget for PostgresHa {
     }
 
     async fn check_further(&self, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
+        let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(cut) = cut {
+            cut.tell(trial).await;
+        }
         let primary = match self.cluster.primary().await {
             Ok(primary) => primary,
             Err(reason) if reason.contains("both primary") => {
