@@ -66,47 +66,65 @@ impl Failback {
     }
 
     /// Tells how a node came back, in its own words. Where it is known that its log went on beyond the place where the new primary's
-    /// timeline began, it must have been rewound.
+    /// timeline began, it must have been rewound; where it was asked for that and nothing was learnt, a missing rewind decides nothing.
     pub async fn judge(&self, trial: &Trial, cluster: &PostgresCluster, primary: &Node, node: &Node) -> Result<(), ScenarioError> {
         let before = lock(&self.rewound).get(node.name()).cloned().flatten();
         let all = rewinds(node).await?;
         let rewinds = since(&all, before.as_deref());
-        let beyond = self.beyond(trial, cluster, primary, node).await?;
-        if let Some(bytes) = beyond {
+        let beyond = self.beyond(cluster, primary, node).await?;
+        if let Beyond::Bytes(bytes) = beyond {
             trial.measure("diverged_log", Some(bytes.max(0) as f64), "bytes");
             trial.measure("rewinds", Some(rewinds.len() as f64), "runs");
         }
-        match (rewinds.last(), beyond) {
-            (Some(line), _) => trial.note("role", format!("{} was rewound to the primary's history: {}", node.name(), line.trim())),
-            (None, Some(bytes)) if bytes > 0 => {
-                let message = format!(
-                    "the log of {} reached {bytes} bytes beyond the place where the new primary's timeline began, and its Patroni tells of no \
-                     pg_rewind that succeeded",
-                    node.name()
-                );
-                trial.find(Finding::violation("not-rewound", message));
-            }
-            (None, _) => trial.note("role", format!("{} had nothing that the primary lacks, and was not rewound", node.name())),
+        match came_back(node.name(), rewinds.last().map(String::as_str), &beyond) {
+            Ok(how) => trial.note("role", how),
+            Err(finding) => trial.find(finding),
         }
         Ok(())
     }
 
-    /// By how many bytes a node's log reached beyond the end of its timeline, as the primary knows that end; [`None`] where it is not known.
-    async fn beyond(&self, trial: &Trial, cluster: &PostgresCluster, primary: &Node, node: &Node) -> Result<Option<i64>, ScenarioError> {
+    /// How far a node's log reached beyond the end of its timeline, as the primary knows that end.
+    async fn beyond(&self, cluster: &PostgresCluster, primary: &Node, node: &Node) -> Result<Beyond, ScenarioError> {
         let asked = lock(&self.reaches).get(node.name()).cloned();
         let reach = match asked {
             Some(Ok(reach)) => reach,
-            Some(Err(why)) => {
-                trial.note("role", format!("it is not known how far the log of {} reached: {why}", node.name()));
-                return Ok(None);
-            }
-            None => return Ok(None),
+            Some(Err(why)) => return Ok(Beyond::Unknown(format!("it did not say how far its log reached: {why}"))),
+            None => return Ok(Beyond::NotAsked),
         };
         let end = within("the primary's history", HISTORY_LIMIT, ASK_EVERY, || end_of(cluster, primary, reach.timeline)).await?;
-        if end.is_none() {
-            trial.note("role", format!("{} knows of no end of timeline {}", primary.name(), reach.timeline));
+        let unknown = || Beyond::Unknown(format!("{} knows of no end of timeline {}", primary.name(), reach.timeline));
+        Ok(end.map_or_else(unknown, |end| Beyond::Bytes(reach.bytes - end)))
+    }
+}
+
+/// By how much a node's log reached beyond the place where the new primary's timeline began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Beyond {
+    /// Nobody asked: whether it is rewound is not a part of the scenario.
+    NotAsked,
+    /// It was asked for and not learnt.
+    Unknown(String),
+    /// By so many bytes; it ended before that place where they are negative.
+    Bytes(i64),
+}
+
+/// How a node came back, or what is wrong with it, from the last rewind that its log tells of and how far its log had reached.
+fn came_back(node: &str, rewind: Option<&str>, beyond: &Beyond) -> Result<String, Finding> {
+    match (rewind, beyond) {
+        (Some(line), _) => Ok(format!("{node} was rewound to the primary's history: {}", line.trim())),
+        (None, Beyond::Bytes(bytes)) if *bytes > 0 => {
+            let message = format!(
+                "the log of {node} reached {bytes} bytes beyond the place where the new primary's timeline began, and its Patroni tells of no \
+                 pg_rewind that succeeded"
+            );
+            Err(Finding::violation("not-rewound", message))
         }
-        Ok(end.map(|end| reach.bytes - end))
+        (None, Beyond::Bytes(_)) => Ok(format!("{node} had nothing that the primary lacks, and was not rewound")),
+        (None, Beyond::Unknown(why)) => {
+            let message = format!("it is not known whether {node} had to be rewound, and its Patroni tells of no pg_rewind: {why}");
+            Err(Finding::unconfirmed("rewind-undecided", message))
+        }
+        (None, Beyond::NotAsked) => Ok(format!("{node} was not rewound")),
     }
 }
 
@@ -150,7 +168,21 @@ async fn end_of(cluster: &PostgresCluster, primary: &Node, timeline: i64) -> Res
 
 #[cfg(test)]
 mod tests {
+    use dora_reports::evidence::Severity;
+
     use super::*;
+
+    #[test]
+    fn a_rewind_that_is_missing_is_red_only_where_it_was_needed_and_green_only_where_it_was_not() {
+        let seen = |rewind, beyond: Beyond| came_back("pg1", rewind, &beyond).map_err(|finding| (finding.severity, finding.id));
+        assert_eq!(seen(None, Beyond::Bytes(1)), Err((Severity::Violation, "not-rewound".to_owned())));
+        let unknown = || Beyond::Unknown("no answer".to_owned());
+        assert_eq!(seen(None, unknown()), Err((Severity::Unconfirmed, "rewind-undecided".to_owned())));
+        assert!(seen(None, Beyond::Bytes(0)).is_ok() && seen(None, Beyond::Bytes(-8)).is_ok() && seen(None, Beyond::NotAsked).is_ok());
+        for beyond in [Beyond::Bytes(1), unknown(), Beyond::NotAsked] {
+            assert!(seen(Some("12:00 pg_rewind exit code=0"), beyond).unwrap().contains("was rewound"));
+        }
+    }
 
     #[test]
     fn a_rewind_of_an_earlier_fault_does_not_count() {

@@ -43,8 +43,8 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
 const HEALTHY_LIMIT: Duration = Duration::from_mins(1);
 /// A follower that streams has everything after this.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(15);
-/// For a primary that is about to be killed: what keeps its log from the others does not last long.
-const REACH_LIMIT: Duration = Duration::from_secs(1);
+/// For a primary that is about to be killed: without synchronous replication each second more is a second's loss more.
+const REACH_LIMIT: Duration = Duration::from_secs(2);
 /// For one that steps down meanwhile, and is restarted for it.
 const DEMOTED_REACH_LIMIT: Duration = Duration::from_secs(15);
 
