@@ -14,6 +14,17 @@ pub enum Service {
     Ceases(Duration),
 }
 
+/// What the platform itself has to do about a fault, whatever clients see of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing that is asked for: when it noticed is measured only.
+    Any,
+    /// It shows that it noticed, as [`super::HaTarget::has_noticed`] tells it for the case.
+    Notices,
+    /// Another node becomes the one that leads; that is also how it is told that the fault was noticed.
+    LeaderMoves,
+}
+
 /// The course of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Course {
@@ -23,22 +34,28 @@ pub struct Course {
     pub hold: Duration,
     /// The fault takes its effect within this time (a leadership that is not renewed ends later): sustained operation counts from there.
     pub settling: Duration,
+    /// What the platform has to do about it.
+    pub reaction: Reaction,
 }
 
 impl Course {
     /// Writes return while the fault lasts; it is healed after sustained operation.
     pub const fn returns() -> Self {
-        Self { service: Service::Returns, hold: Duration::ZERO, settling: Duration::ZERO }
+        Self::of(Service::Returns, Duration::ZERO)
     }
 
     /// Writes go on.
     pub const fn continues() -> Self {
-        Self { service: Service::Continues, hold: Duration::ZERO, settling: Duration::ZERO }
+        Self::of(Service::Continues, Duration::ZERO)
     }
 
     /// Writes cease `within` this time, for as long as the fault is `hold`.
     pub const fn ceases(within: Duration, hold: Duration) -> Self {
-        Self { service: Service::Ceases(within), hold, settling: Duration::ZERO }
+        Self::of(Service::Ceases(within), hold)
+    }
+
+    const fn of(service: Service, hold: Duration) -> Self {
+        Self { service, hold, settling: Duration::ZERO, reaction: Reaction::Any }
     }
 
     /// The same, with a fault that lasts at least this long.
@@ -51,5 +68,17 @@ impl Course {
     #[must_use]
     pub const fn settling(self, settling: Duration) -> Self {
         Self { settling, ..self }
+    }
+
+    /// The same, where the platform has to show by itself that it noticed: it steps down, or names who is missing.
+    #[must_use]
+    pub const fn noticed(self) -> Self {
+        Self { reaction: Reaction::Notices, ..self }
+    }
+
+    /// The same, where another node has to take over.
+    #[must_use]
+    pub const fn leader_moves(self) -> Self {
+        Self { reaction: Reaction::LeaderMoves, ..self }
     }
 }

@@ -187,20 +187,18 @@ async fn while_it_lasts(
     let confirmed_ms = fault.record().confirmed_ms.unwrap_or(injected_ms);
     let waiting = goal.rto + BEYOND;
     let notice = async {
-        within("the platform's notice", waiting, Duration::from_millis(50), || target.has_noticed(hit))
-            .await
-            .ok()
-            .map(|()| trial.now_ms() - injected_ms)
+        let noticed = within("the platform's notice", waiting, Duration::from_millis(50), || target.has_noticed(hit)).await;
+        noticed.map(|()| trial.now_ms() - injected_ms)
     };
     if let Service::Ceases(_) = course.service {
-        let (detection_ms, ()) = tokio::join!(notice, sleep(course.hold));
-        trial.measure("detection", detection_ms, "ms");
+        let (noticed, ()) = tokio::join!(notice, sleep(course.hold));
+        let detection_ms = judge::detection(trial, course.reaction, &noticed);
         target.check_during(trial, hit).await?;
         let last = ceased_after(&recorder.operations()?, confirmed_ms, trial.now_ms());
         return Ok(Some(judge::ceased(trial, last, detection_ms)));
     }
-    let (detection_ms, served) = tokio::join!(notice, first_success(recorder, confirmed_ms, stretched(waiting)));
-    trial.measure("detection", detection_ms, "ms");
+    let (noticed, served) = tokio::join!(notice, first_success(recorder, confirmed_ms, stretched(waiting)));
+    let detection_ms = judge::detection(trial, course.reaction, &noticed);
     if served {
         trial.note("client", "an insert is acknowledged again");
         let lasted = || Duration::from_secs_f64(((trial.now_ms() - injected_ms) / 1e3).max(0.0));

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, time::Duration};
 use dora_harness::{
     check::{Answer, Availability, Checked, Model, durability, judge, writable_at_once},
     history::{HistoryError, Operation, Outcome, Recorder},
-    patience::within,
+    patience::{DeadlineError, within},
     topology::Node,
 };
 use dora_reports::evidence::{Clocks, Finding};
 use serde_json::Value;
 
-use super::{HaTarget, load::Stopped};
+use super::{HaTarget, Reaction, load::Stopped};
 use crate::{ScenarioError, Trial};
 
 /// The finding of a service that had to go on and did not.
@@ -69,6 +69,26 @@ pub fn ceased(trial: &Trial, last_ms: Option<f64>, detection_ms: Option<f64>) ->
         trial.find(Finding::violation("acknowledged-without-quorum", message));
     }
     Clocks { detection_ms, ..Clocks::default() }
+}
+
+/// Measures when the platform itself noticed; where it has to, the finding if it did not.
+pub fn detection(trial: &Trial, reaction: Reaction, noticed: &Result<f64, DeadlineError>) -> Option<f64> {
+    let at_ms = noticed.as_ref().ok().copied();
+    trial.measure("detection", at_ms, "ms");
+    if let Some(finding) = noticed.as_ref().err().and_then(|missed| not_noticed(reaction, missed)) {
+        trial.find(finding);
+    }
+    at_ms
+}
+
+fn not_noticed(reaction: Reaction, missed: &DeadlineError) -> Option<Finding> {
+    let what = match reaction {
+        Reaction::Any => return None,
+        Reaction::Notices => "the platform did not show that it noticed the fault",
+        Reaction::LeaderMoves => "no other node took over",
+    };
+    let message = format!("{what} within {:.0} s: {}", missed.after.as_secs_f64(), missed.last);
+    Some(Finding::violation("not-noticed", message))
 }
 
 /// Whether the survivors carried on for the stated time.
@@ -185,4 +205,22 @@ pub fn report(trial: &Trial, name: &str, file: &str, checked: &Checked) {
 fn writable(trial: &Trial, operations: &[Operation], file: &str) {
     trial.measure("writable_primaries", writable_at_once(operations).map(|nodes| nodes as f64), "nodes");
     report(trial, "writable", file, &judge(Model::ExclusiveWriter, operations));
+}
+
+#[cfg(test)]
+mod tests {
+    use dora_reports::evidence::Severity;
+
+    use super::*;
+
+    #[test]
+    fn a_takeover_that_is_promised_is_demanded() {
+        let missed = DeadlineError { what: "it".into(), after: Duration::from_secs(40), last: "pg2 knows no other leader".into() };
+        assert_eq!(not_noticed(Reaction::Any, &missed), None);
+        for reaction in [Reaction::Notices, Reaction::LeaderMoves] {
+            let found = not_noticed(reaction, &missed).unwrap();
+            assert_eq!((found.id.as_str(), found.severity), ("not-noticed", Severity::Violation));
+            assert!(found.message.contains("within 40 s: pg2 knows no other leader"), "{}", found.message);
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub mod neo4j;
 pub mod postgres;
 pub mod redis;
 
-pub use course::{Course, Service};
+pub use course::{Course, Reaction, Service};
 pub use driver::outage;
 pub(crate) use goal::Goal;
 pub use judge::report;

@@ -110,7 +110,7 @@ impl Case {
             }
             Self::MajorityLost => {
                 for node in &survivors {
-                    if matches!(set.state(node).await, Ok(MemberState::Primary)) {
+                    if set.state(node).await.map_err(|error| error.to_string())? == MemberState::Primary {
                         return Err(format!("{} is still primary", node.name()));
                     }
                 }

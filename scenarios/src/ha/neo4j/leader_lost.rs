@@ -51,7 +51,9 @@ pub const KILLED: Scenario = Scenario {
             expects: "cause-not-seen",
         },
     ],
-    run: |trial| Box::pin(async move { outage(trial, &Target::of(trial, Case::LeaderKilled).await?, Course::returns()).await }),
+    run: |trial| {
+        Box::pin(async move { outage(trial, &Target::of(trial, Case::LeaderKilled).await?, Course::returns().leader_moves()).await })
+    },
 };
 
 /// `ha/neo4j/leader-paused`.
@@ -82,7 +84,9 @@ pub const PAUSED: Scenario = Scenario {
         expects: "recovery-too-late",
     }],
     run: |trial| {
-        Box::pin(async move { outage(trial, &Target::of(trial, Case::LeaderPaused).await?, Course::returns().lasting(LONG)).await })
+        Box::pin(async move {
+            outage(trial, &Target::of(trial, Case::LeaderPaused).await?, Course::returns().lasting(LONG).leader_moves()).await
+        })
     },
 };
 
@@ -114,6 +118,8 @@ pub const ISOLATED: Scenario = Scenario {
         Sabotage { id: "reads-counted", what: "the watch takes a core that answers a read for a writable one", expects: "two-primaries" },
     ],
     run: |trial| {
-        Box::pin(async move { outage(trial, &Target::of(trial, Case::LeaderIsolated).await?, Course::returns().lasting(LONG)).await })
+        Box::pin(async move {
+            outage(trial, &Target::of(trial, Case::LeaderIsolated).await?, Course::returns().lasting(LONG).leader_moves()).await
+        })
     },
 };

@@ -35,7 +35,7 @@ pub const PRIMARY_KILLED: Scenario = Scenario {
         BETWEEN_PROBES,
     ],
     sabotages: &[sabotage::PATRONI_FROZEN, sabotage::NO_TRANSACTIONS, sabotage::LISTS_WITHOUT_TRANSACTIONS],
-    run: |trial| Box::pin(Plan::of(Case::PrimaryKilled, Course::returns()).with_checked_loads().carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::PrimaryKilled, Course::returns().leader_moves()).with_checked_loads().carry_out(trial)),
     ..FRAME
 };
 
@@ -53,7 +53,7 @@ pub const PRIMARY_LOST: Scenario = Scenario {
     ],
     does_not_show: &[KERNEL_LIVES, BETWEEN_PROBES],
     sabotages: &[sabotage::PATRONI_FROZEN],
-    run: |trial| Box::pin(Plan::of(Case::PrimaryLost, Course::returns()).carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::PrimaryLost, Course::returns().leader_moves()).carry_out(trial)),
     ..FRAME
 };
 
@@ -75,7 +75,9 @@ pub const PRIMARY_PAUSED: Scenario = Scenario {
         BETWEEN_PROBES,
     ],
     sabotages: &[sabotage::SPLIT_BRAIN, sabotage::PATRONI_FROZEN],
-    run: |trial| Box::pin(Plan::of(Case::PrimaryPaused, Course::returns().lasting(Duration::from_secs(40))).carry_out(trial)),
+    run: |trial| {
+        Box::pin(Plan::of(Case::PrimaryPaused, Course::returns().lasting(Duration::from_secs(40)).leader_moves()).carry_out(trial))
+    },
     ..FRAME
 };
 
@@ -93,7 +95,7 @@ pub const POSTMASTER_KILLED: Scenario = Scenario {
     ],
     does_not_show: &["a server process that hangs instead of dying", KERNEL_LIVES, BETWEEN_PROBES],
     sabotages: &[sabotage::NOBODY_RESTARTS],
-    run: |trial| Box::pin(Plan::of(Case::PostmasterKilled, Course::returns()).carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::PostmasterKilled, Course::returns().leader_moves()).carry_out(trial)),
     ..FRAME
 };
 
@@ -116,7 +118,7 @@ pub const PATRONI_KILLED: Scenario = Scenario {
         BETWEEN_PROBES,
     ],
     sabotages: &[sabotage::NO_SYNCHRONOUS_MODE],
-    run: |trial| Box::pin(Plan::of(Case::PatroniKilled, Course::continues().settling(EXPIRY)).carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::PatroniKilled, Course::continues().settling(EXPIRY).leader_moves()).carry_out(trial)),
     ..FRAME
 };
 
@@ -156,7 +158,7 @@ pub const CUT_OFF_PRIMARY_KILLED: Scenario = Scenario {
     ],
     does_not_show: &["a lag that has another cause than the network", KERNEL_LIVES, BETWEEN_PROBES],
     sabotages: &[sabotage::SYNCHRONOUS_MODE_OFF],
-    run: |trial| Box::pin(Plan::of(Case::CutOffPrimaryKilled, Course::returns()).carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::CutOffPrimaryKilled, Course::returns().leader_moves()).carry_out(trial)),
     ..FRAME
 };
 
@@ -175,6 +177,10 @@ pub const CUT_OFF_PRIMARY_KILLED_ASYNCHRONOUS: Scenario = Scenario {
     ],
     does_not_show: &["that the mode is fit for anything that must not be lost", BETWEEN_PROBES],
     sabotages: &[sabotage::CUT_OFF_LONGER],
-    run: |trial| Box::pin(Plan::of(Case::CutOffPrimaryKilled, Course::returns()).with_settings(settings::ASYNCHRONOUS).carry_out(trial)),
+    run: |trial| {
+        Box::pin(
+            Plan::of(Case::CutOffPrimaryKilled, Course::returns().leader_moves()).with_settings(settings::ASYNCHRONOUS).carry_out(trial),
+        )
+    },
     ..FRAME
 };

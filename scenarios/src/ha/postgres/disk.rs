@@ -41,7 +41,7 @@ pub const DISK_FULL: Scenario = Scenario {
     ],
     deadline: DEADLINE,
     sabotages: &[sabotage::UNLOGGED, sabotage::POOL_PINNED],
-    run: |trial| Box::pin(equipped::carry_out(trial, Plan::of(Case::DiskFull, Course::returns()), &SMALL)),
+    run: |trial| Box::pin(equipped::carry_out(trial, Plan::of(Case::DiskFull, Course::returns().leader_moves()), &SMALL)),
     ..FRAME
 };
 
@@ -100,6 +100,6 @@ pub const LOST_FSYNC: Scenario = Scenario {
     ],
     deadline: DEADLINE,
     sabotages: &[sabotage::ALL_DISKS_LIE, sabotage::PATRONI_FROZEN],
-    run: |trial| Box::pin(equipped::carry_out(trial, Plan::of(Case::LostFsync, Course::returns()), &POWER)),
+    run: |trial| Box::pin(equipped::carry_out(trial, Plan::of(Case::LostFsync, Course::returns().leader_moves()), &POWER)),
     ..FRAME
 };

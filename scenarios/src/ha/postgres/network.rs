@@ -35,7 +35,7 @@ pub const PRIMARY_ISOLATED: Scenario = Scenario {
     ],
     does_not_show: &["reads on the isolated primary, which may be out of date", BETWEEN_PROBES],
     sabotages: &[sabotage::SPLIT_BRAIN, sabotage::PATRONI_FROZEN, sabotage::NEVER_REWOUND],
-    run: |trial| Box::pin(Plan::of(Case::PrimaryIsolated, Course::returns()).with_checked_loads().carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::PrimaryIsolated, Course::returns().leader_moves()).with_checked_loads().carry_out(trial)),
     ..FRAME
 };
 
@@ -54,7 +54,11 @@ pub const PRIMARY_ISOLATED_FROM_ETCD: Scenario = Scenario {
     ],
     does_not_show: &["a slow etcd, or one that answers some of the time", BETWEEN_PROBES],
     sabotages: &[sabotage::PATRONI_FROZEN_INTERRUPTS],
-    run: |trial| Box::pin(Plan::of(Case::PrimaryIsolatedFromEtcd, Course::continues().settling(EXPIRY).lasting(HELD)).carry_out(trial)),
+    run: |trial| {
+        Box::pin(
+            Plan::of(Case::PrimaryIsolatedFromEtcd, Course::continues().settling(EXPIRY).lasting(HELD).leader_moves()).carry_out(trial),
+        )
+    },
     ..FRAME
 };
 

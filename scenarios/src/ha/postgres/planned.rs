@@ -24,6 +24,6 @@ pub const SWITCHOVER: Scenario = Scenario {
     ],
     does_not_show: &["a switchover that is scheduled for later", BETWEEN_PROBES],
     sabotages: &[sabotage::POOL_PINNED_INTERRUPTS],
-    run: |trial| Box::pin(Plan::of(Case::Switchover, Course::continues()).carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::Switchover, Course::continues().leader_moves()).carry_out(trial)),
     ..FRAME
 };

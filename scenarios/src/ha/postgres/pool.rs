@@ -24,6 +24,6 @@ pub const POOL: Scenario = Scenario {
     ],
     does_not_show: &["how throughput with a pool compares with throughput without one", "several poolers", BETWEEN_PROBES],
     sabotages: &[sabotage::POOL_PINNED, sabotage::SESSION_POOLING],
-    run: |trial| Box::pin(Plan::of(Case::PostmasterKilled, Course::returns()).with_crowd().carry_out(trial)),
+    run: |trial| Box::pin(Plan::of(Case::PostmasterKilled, Course::returns().leader_moves()).with_crowd().carry_out(trial)),
     ..FRAME
 };

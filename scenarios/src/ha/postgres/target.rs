@@ -22,7 +22,7 @@ use dora_reports::evidence::Finding;
 use tokio::time::timeout;
 
 use super::{
-    super::{CheckedLoad, Course, HaTarget, NodeProber, Strike, outage},
+    super::{CheckedLoad, Course, HaTarget, NodeProber, Service, Strike, outage},
     case::Case,
     crowd,
     cut::Cut,
@@ -164,6 +164,17 @@ struct PostgresHa {
 }
 
 impl PostgresHa {
+    /// Without etcd nobody may be primary when the leadership has expired.
+    async fn check_stepped_down(&self, trial: &Trial) {
+        match self.cluster.primary().await {
+            Ok(primary) => {
+                let message = format!("{} is still primary although its leadership could not be renewed and has expired", primary.name());
+                trial.find(Finding::violation("not-stepped-down", message));
+            }
+            Err(roles) => trial.note("role", roles),
+        }
+    }
+
     /// Cuts the primary off from its standbys before it is killed.
     async fn cut_off(&self) -> Result<(), ScenarioError> {
         let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
@@ -251,6 +262,9 @@ impl HaTarget for PostgresHa {
             for node in hit {
                 self.failback.note_reach(&self.cluster, node, DEMOTED_REACH_LIMIT).await;
             }
+        }
+        if self.plan.case == Case::EtcdMajorityLost && matches!(self.plan.course.service, Service::Ceases(_)) {
+            self.check_stepped_down(trial).await;
         }
         match self.plan.beside {
             Beside::Crowd => crowd::count_connections(trial, &self.cluster).await,

@@ -41,7 +41,7 @@ pub(in crate::ha::mongodb) const LOST: Scenario = Scenario {
         what: "the secondaries have no vote, so that the primary alone is a majority",
         expects: "acknowledged-without-quorum",
     }],
-    run: |trial| Box::pin(strike(trial, Case::MajorityLost, Course::ceases(CEASED_WITHIN, HOLD))),
+    run: |trial| Box::pin(strike(trial, Case::MajorityLost, Course::ceases(CEASED_WITHIN, HOLD).noticed())),
 };
 
 /// All members die.

@@ -45,7 +45,7 @@ pub(in crate::ha::mongodb) const KILLED: Scenario = Scenario {
         NEVER_ELECTED_SABOTAGE,
         Sabotage { id: NO_TRANSACTIONS, what: "the steps of each transaction are sent without one", expects: "isolation-violated" },
     ],
-    run: |trial| Box::pin(strike(trial, Case::PrimaryKilled, Course::returns())),
+    run: |trial| Box::pin(strike(trial, Case::PrimaryKilled, Course::returns().leader_moves())),
 };
 
 /// It freezes and comes back.
@@ -68,7 +68,7 @@ pub(in crate::ha::mongodb) const PAUSED: Scenario = Scenario {
     needs_high_availability: true,
     deadline: Duration::from_secs(180),
     sabotages: &[NEVER_ELECTED_SABOTAGE],
-    run: |trial| Box::pin(strike(trial, Case::PrimaryPaused, Course::returns().lasting(LONGER_THAN_AN_ELECTION))),
+    run: |trial| Box::pin(strike(trial, Case::PrimaryPaused, Course::returns().lasting(LONGER_THAN_AN_ELECTION).leader_moves())),
 };
 
 /// Nobody reaches it.
@@ -92,7 +92,7 @@ pub(in crate::ha::mongodb) const ISOLATED: Scenario = Scenario {
     needs_high_availability: true,
     deadline: Duration::from_secs(180),
     sabotages: &[NEVER_ELECTED_SABOTAGE],
-    run: |trial| Box::pin(strike(trial, Case::PrimaryIsolated, Course::returns().lasting(LONGER_THAN_AN_ELECTION))),
+    run: |trial| Box::pin(strike(trial, Case::PrimaryIsolated, Course::returns().lasting(LONGER_THAN_AN_ELECTION).leader_moves())),
 };
 
 /// Only its peers do not reach it.
@@ -119,7 +119,7 @@ pub(in crate::ha::mongodb) const CUT_FROM_PEERS: Scenario = Scenario {
             expects: "two-primaries",
         },
     ],
-    run: |trial| Box::pin(strike(trial, Case::PrimaryCutFromPeers, Course::returns().lasting(LONGER_THAN_AN_ELECTION))),
+    run: |trial| Box::pin(strike(trial, Case::PrimaryCutFromPeers, Course::returns().lasting(LONGER_THAN_AN_ELECTION).leader_moves())),
 };
 
 /// It hands its role over.
@@ -143,5 +143,5 @@ pub(in crate::ha::mongodb) const SWITCHOVER: Scenario = Scenario {
         what: "no secondary can be elected, and the step-down is forced all the same",
         expects: "recovery-too-late",
     }],
-    run: |trial| Box::pin(strike(trial, Case::Switchover, Course::returns())),
+    run: |trial| Box::pin(strike(trial, Case::Switchover, Course::returns().leader_moves())),
 };

@@ -27,7 +27,7 @@ impl Case {
     /// What is expected of the inserts.
     pub const fn course(self) -> Course {
         match self {
-            Self::MasterKilled => Course::returns(),
+            Self::MasterKilled => Course::returns().leader_moves(),
             Self::Resharding => Course::continues(),
             Self::SlotOutage { full_coverage: true } => Course::ceases(STOPS_WITHIN, OUTAGE),
             Self::SlotOutage { full_coverage: false } => Course::continues().lasting(OUTAGE),

@@ -37,10 +37,10 @@ impl Case {
     /// What is expected of writes.
     pub const fn course(self) -> Course {
         match self {
-            Self::MasterKilled | Self::SentinelLost => Course::returns(),
-            Self::MasterPaused => Course::returns().lasting(ABSENCE),
+            Self::MasterKilled | Self::SentinelLost => Course::returns().noticed(),
+            Self::MasterPaused => Course::returns().lasting(ABSENCE).noticed(),
             // Clients reach the isolated master, so all that they may notice is a gap.
-            Self::MasterIsolated { .. } | Self::Switchover => Course::continues().lasting(ABSENCE),
+            Self::MasterIsolated { .. } | Self::Switchover => Course::continues().lasting(ABSENCE).noticed(),
             Self::SentinelsLost | Self::ReplicaLost => Course::continues().lasting(QUIET),
         }
     }
