@@ -93,20 +93,21 @@ async fn under_load(trial: &Trial, target: &dyn HaTarget, course: Course, goal: 
     let Strike { fault, hit } = target.strike().await?;
     let outcome = struck(trial, target, course, goal, fault, &hit, loads.inserts()).await;
     let loads = loads.stop().await?;
-    if outcome? == Ending::Proven {
-        return Ok(());
-    }
+    let Ending::Through { served_ms } = outcome? else { return Ok(()) };
     judge::durability_of(trial, target, loads.inserts(), goal.lost_max as f64).await?;
     judge::copies(trial, target, &hit, loads.inserts()).await?;
-    judge::loads(trial, &loads)?;
+    judge::loads(trial, &loads, served_ms)?;
     target.check_further(trial, &hit).await
 }
 
 /// How far a trial went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Ending {
     /// To its end.
-    Through,
+    Through {
+        /// From when on service was back (where it had to cease: after the healing), in the trial's milliseconds; [`None`]: it never was.
+        served_ms: Option<f64>,
+    },
     /// A proof's sabotage was noticed; the rest would only wait.
     Proven,
 }
@@ -129,7 +130,7 @@ async fn struck(
             trial.fault(&record);
             let message = format!("no probe saw the {} of {}: {}", record.kind, record.target, record.confirmed_by);
             trial.find(Finding::unconfirmed("fault-unconfirmed", message));
-            return Ok(Ending::Through);
+            return Ok(Ending::Through { served_ms: None });
         }
     };
     trial.note("fault", format!("{}: {}", confirmed.record().target, confirmed.record().confirmed_by));
@@ -154,23 +155,28 @@ async fn struck(
     if record.heal_confirmed_ms.is_none() {
         trial.find(Finding::unconfirmed("healing-unconfirmed", format!("no probe saw that {} was healed", record.target)));
     }
-    let clocks = match course.service {
+    let (clocks, served_ms) = match course.service {
         Service::Ceases(_) => {
             // Asked from the order to heal: the fault ends somewhere inside that order.
             first_success(recorder, healing_ms, stretched(goal.rto + BEYOND)).await;
             sleep(AFTERWARDS).await;
             let seen = availability(&recorder.operations()?, healing_ms, healing_ms, trial.now_ms());
             judge::recovery(trial, &seen, goal.rto, "the healing");
-            Clocks { first_success_ms: seen.first_success_ms, objective_regained_ms: seen.objective_regained_ms, ..clocks }
+            let served_ms = seen.first_success_ms.map(|at| healing_ms + at);
+            (Clocks { first_success_ms: seen.first_success_ms, objective_regained_ms: seen.objective_regained_ms, ..clocks }, served_ms)
         }
-        Service::Returns | Service::Continues => clocks,
+        Service::Returns | Service::Continues => {
+            let settled_ms = course.settling.as_secs_f64() * 1e3;
+            let served_ms = clocks.first_success_ms.map(|at| injected_ms + at.max(settled_ms));
+            (clocks, served_ms)
+        }
     };
     let redundancy_ms = regain_redundancy(trial, target, goal, hit, recorder, healing_ms).await;
     for node in hit.iter().take(2) {
         trial.excerpt(node, 30).await;
     }
     trial.clocks(Clocks { redundancy_regained_ms: redundancy_ms.map(|at| at - injected_ms), ..clocks });
-    Ok(Ending::Through)
+    Ok(Ending::Through { served_ms })
 }
 
 /// What happens between the confirmed fault and its healing. [`None`]: a proof's sabotage was noticed.

@@ -177,16 +177,31 @@ fn note_found(recorder: &Recorder, operations: &[Operation], present: &[u64]) ->
     recorder.flush()
 }
 
-/// What the checkers say of the further loads, and the watch over who is writable.
-pub fn loads(trial: &Trial, loads: &Stopped) -> Result<(), ScenarioError> {
+/// What the checkers say of the further loads, and the watch over who is writable. `served_ms`: from when on service was back, so that each
+/// load has to have seen something of the time after the fault, too.
+pub fn loads(trial: &Trial, loads: &Stopped, served_ms: Option<f64>) -> Result<(), ScenarioError> {
     for load in &loads.checked {
-        let checked = (load.judge)(&load.recorder.operations()?);
+        let operations = load.recorder.operations()?;
+        let checked = (load.judge)(&operations);
         report(trial, load.name, &load.file, &checked);
+        if checked.answer == Answer::Holds && served_ms.is_some_and(|since_ms| is_blind_since(&operations, since_ms)) {
+            let message = format!(
+                "{}: none of its operations that began after service was back was acknowledged, so its check saw nothing of the time after the \
+                 fault; look in {} for what its clients were told, or repeat with a longer --sustain",
+                load.name, load.file
+            );
+            trial.find(Finding::unconfirmed("load-blind", message));
+        }
     }
     if let Some((recorder, file)) = &loads.watch {
         writable(trial, &recorder.operations()?, file);
     }
     Ok(())
+}
+
+/// Whether no operation was acknowledged that began after this moment, in the trial's milliseconds.
+fn is_blind_since(operations: &[Operation], since_ms: f64) -> bool {
+    !operations.iter().any(|operation| operation.is_ok() && operation.invoked as f64 / 1e6 > since_ms)
 }
 
 /// Puts a check into the evidence, and what it found among the findings.
@@ -212,6 +227,30 @@ mod tests {
     use dora_reports::evidence::Severity;
 
     use super::*;
+
+    fn operation(invoked_ms: u64, outcome: Outcome) -> Operation {
+        let (invoked, completed) = (invoked_ms * 1_000_000, Some((invoked_ms + 5) * 1_000_000));
+        Operation {
+            index: invoked_ms,
+            process: 0,
+            f: "read".into(),
+            value: Value::Null,
+            returned: Value::Null,
+            invoked,
+            completed,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_load_that_was_never_answered_again_is_blind() {
+        let refused = || Outcome::Fail("refused".into());
+        let never_again = [operation(0, Outcome::Ok), operation(900, Outcome::Ok), operation(2_000, refused())];
+        assert!(is_blind_since(&never_again, 1_000.0));
+        assert!(is_blind_since(&[], 1_000.0));
+        let again = [operation(0, Outcome::Ok), operation(1_500, refused()), operation(2_000, Outcome::Ok)];
+        assert!(!is_blind_since(&again, 1_000.0));
+    }
 
     #[test]
     fn a_takeover_that_is_promised_is_demanded() {

@@ -101,7 +101,7 @@ async fn under_load(trial: &Trial, points: &Points, objective: Duration) -> Resu
     outcome?;
     judge::durability_of(trial, points, loads.inserts(), 0.0).await?;
     judge::copies(trial, points, &hit, loads.inserts()).await?;
-    judge::loads(trial, &loads)?;
+    judge::loads(trial, &loads, None)?;
     points.check_further(trial, &hit).await
 }
 
