@@ -79,6 +79,10 @@ fn promise(trial: &Trial, course: Course, goal: &Goal) {
         limits.push(NamedLimit::at_most("sustained_gap", gap_ms, "ms"));
         statement = format!("{statement}; once writes are back they go on without a gap of more than {:.0} s", gap_ms / 1e3);
     }
+    if let Some(lag_ms) = trial.promise.lag_ms_max {
+        limits.push(NamedLimit::at_most("lag_max", lag_ms as f64, "ms"));
+        statement = format!("{statement}; in quiet the copy elsewhere is at most {:.1} s behind", lag_ms as f64 / 1e3);
+    }
     if let Some(writable) = goal.writable_max {
         limits.push(NamedLimit::at_most("writable_primaries", writable as f64, "nodes"));
         statement = format!("{statement}; never more than {writable} node accepts writes");
