@@ -100,7 +100,7 @@ async fn under_load(trial: &Trial, target: &dyn HaTarget, course: Course, goal: 
     let Ending::Through { served_ms } = outcome? else { return Ok(()) };
     judge::durability_of(trial, target, loads.inserts(), goal.lost_max as f64).await?;
     judge::copies(trial, target, &hit, loads.inserts()).await?;
-    judge::loads(trial, &loads, served_ms)?;
+    judge::loads(trial, &loads, course.reaction, served_ms)?;
     target.check_further(trial, &hit).await
 }
 

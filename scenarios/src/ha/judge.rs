@@ -179,7 +179,7 @@ fn note_found(recorder: &Recorder, operations: &[Operation], present: &[u64]) ->
 
 /// What the checkers say of the further loads, and the watch over who is writable. `served_ms`: from when on service was back, so that each
 /// load has to have seen something of the time after the fault, too.
-pub fn loads(trial: &Trial, loads: &Stopped, served_ms: Option<f64>) -> Result<(), ScenarioError> {
+pub fn loads(trial: &Trial, loads: &Stopped, reaction: Reaction, served_ms: Option<f64>) -> Result<(), ScenarioError> {
     for load in &loads.checked {
         let operations = load.recorder.operations()?;
         let checked = (load.judge)(&operations);
@@ -194,7 +194,7 @@ pub fn loads(trial: &Trial, loads: &Stopped, served_ms: Option<f64>) -> Result<(
         }
     }
     if let Some((recorder, file)) = &loads.watch {
-        writable(trial, &recorder.operations()?, file);
+        writable(trial, &recorder.operations()?, reaction, file);
     }
     Ok(())
 }
@@ -216,10 +216,24 @@ pub fn report(trial: &Trial, name: &str, file: &str, checked: &Checked) {
     }
 }
 
+/// Decides the watch over who is writable. Where another node has to take over, a watch that found one writable node only was blind to one of
+/// the two that must not overlap.
+fn watched(operations: &[Operation], reaction: Reaction) -> Checked {
+    let checked = judge(Model::ExclusiveWriter, operations);
+    let holders: BTreeSet<&str> =
+        operations.iter().filter(|probe| probe.is_ok()).filter_map(|probe| probe.returned.get(0)?.as_str()).collect();
+    if checked.answer != Answer::Holds || reaction != Reaction::LeaderMoves || holders.len() > 1 {
+        return checked;
+    }
+    let found = holders.into_iter().collect::<String>();
+    let why = format!("another node had to take over, and the probers found only {found} writable, so the watch saw one of the two");
+    Checked { answer: Answer::Unknown(why), ..checked }
+}
+
 /// Never two writable nodes, from the answers of probers on each of them.
-fn writable(trial: &Trial, operations: &[Operation], file: &str) {
+fn writable(trial: &Trial, operations: &[Operation], reaction: Reaction, file: &str) {
     trial.measure("writable_primaries", writable_at_once(operations).map(|nodes| nodes as f64), "nodes");
-    report(trial, "writable", file, &judge(Model::ExclusiveWriter, operations));
+    report(trial, "writable", file, &watched(operations, reaction));
 }
 
 #[cfg(test)]
@@ -250,6 +264,22 @@ mod tests {
         assert!(is_blind_since(&[], 1_000.0));
         let again = [operation(0, Outcome::Ok), operation(1_500, refused()), operation(2_000, Outcome::Ok)];
         assert!(!is_blind_since(&again, 1_000.0));
+    }
+
+    fn probe(node: &str, epoch: u64, at_ms: u64) -> Operation {
+        let held = serde_json::json!([node, epoch]);
+        Operation { f: "probe".into(), value: held.clone(), returned: held, ..operation(at_ms, Outcome::Ok) }
+    }
+
+    #[test]
+    fn a_watch_over_a_takeover_has_to_have_seen_both() {
+        let one = [probe("pg1", 1, 0), probe("pg1", 1, 1_000)];
+        assert_eq!(watched(&one, Reaction::Any).answer, Answer::Holds);
+        assert!(matches!(watched(&one, Reaction::LeaderMoves).answer, Answer::Unknown(why) if why.contains("only pg1 writable")));
+        let both = [probe("pg1", 1, 0), probe("pg2", 2, 1_000)];
+        assert_eq!(watched(&both, Reaction::LeaderMoves).answer, Answer::Holds);
+        let overlapping = [probe("pg1", 1, 0), probe("pg2", 2, 500), probe("pg1", 1, 1_000)];
+        assert!(matches!(watched(&overlapping, Reaction::LeaderMoves).answer, Answer::Violated { .. }));
     }
 
     #[test]

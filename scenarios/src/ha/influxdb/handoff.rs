@@ -101,7 +101,7 @@ async fn under_load(trial: &Trial, points: &Points, objective: Duration) -> Resu
     outcome?;
     judge::durability_of(trial, points, loads.inserts(), 0.0).await?;
     judge::copies(trial, points, &hit, loads.inserts()).await?;
-    judge::loads(trial, &loads, None)?;
+    judge::loads(trial, &loads, crate::ha::Reaction::Any, None)?;
     points.check_further(trial, &hit).await
 }
 
