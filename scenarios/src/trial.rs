@@ -18,7 +18,7 @@ use dora_harness::{
 };
 use dora_reports::evidence::{
     CheckEvidence, CheckOutcome, Clocks, ContentRow, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts,
-    Point, ProbeMatrix, Register, ScenarioEvidence, Series, TimelineEvent,
+    Point, ProbeMatrix, Register, ScenarioEvidence, Series, Severity, TimelineEvent, Verdict,
 };
 
 use crate::{Sabotage, Scenario, ScenarioError};
@@ -264,32 +264,33 @@ impl Trial {
         }
     }
 
-    /// Ends the trial: an error makes it inconclusive (or not evidenced, when a part is missing); otherwise the evidence decides.
+    /// Ends the trial: an error makes it inconclusive (or not evidenced, when a part is missing), unless something was already seen to be wrong;
+    /// otherwise the evidence decides.
     pub fn finish(self, outcome: Result<(), ScenarioError>) -> ScenarioEvidence {
         let finished_ms = self.setting.origin.elapsed().as_secs_f64() * 1e3;
-        let mut evidence = self.evidence.into_inner().unwrap_or_else(PoisonError::into_inner);
-        evidence.finished_ms = finished_ms;
-        match outcome {
-            Ok(()) => evidence.verdict = evidence.decide(),
-            Err(ScenarioError::Missing(reason)) => {
-                evidence.verdict = dora_reports::evidence::Verdict::NotEvidenced;
-                evidence.reason = reason;
-                return evidence;
-            }
-            Err(error) => {
-                evidence.findings.push(Finding::unconfirmed("could-not-finish", error.to_string()));
-                // What was already seen to be wrong stays wrong, even when the rest could not be tried.
-                evidence.verdict = evidence.decide();
-            }
-        }
-        evidence.reason = reason(&evidence);
-        evidence
+        let evidence = self.evidence.into_inner().unwrap_or_else(PoisonError::into_inner);
+        concluded(ScenarioEvidence { finished_ms, ..evidence }, outcome)
     }
+}
+
+/// The evidence with its verdict. What was already seen to be wrong stays wrong, even when the rest could not be tried or a part is missing.
+fn concluded(mut evidence: ScenarioEvidence, outcome: Result<(), ScenarioError>) -> ScenarioEvidence {
+    match outcome {
+        Ok(()) => {}
+        Err(ScenarioError::Missing(missing)) if evidence.decide() != Verdict::NotSatisfied => {
+            evidence.verdict = Verdict::NotEvidenced;
+            evidence.reason = missing;
+            return evidence;
+        }
+        Err(error) => evidence.findings.push(Finding::unconfirmed("could-not-finish", error.to_string())),
+    }
+    evidence.verdict = evidence.decide();
+    evidence.reason = reason(&evidence);
+    evidence
 }
 
 /// The verdict's reason in one sentence.
 fn reason(evidence: &ScenarioEvidence) -> String {
-    use dora_reports::evidence::{Severity, Verdict};
     let of = |severity| evidence.findings.iter().find(|finding| finding.severity == severity).map(|finding| finding.message.clone());
     let unmet = || {
         evidence.measured.iter().find(|m| m.met == Some(false)).map(|m| format!("{} is outside its objective", m.name.replace('_', " ")))
@@ -299,5 +300,28 @@ fn reason(evidence: &ScenarioEvidence) -> String {
         Verdict::NotSatisfied => of(Severity::Violation).or_else(unmet).unwrap_or_else(|| "a probe or a content differs".into()),
         Verdict::Inconclusive => of(Severity::Unconfirmed).unwrap_or_else(|| "something that was promised was not measured".into()),
         Verdict::NotEvidenced => evidence.reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing() -> Result<(), ScenarioError> {
+        Err(ScenarioError::Missing("the set has no replica".into()))
+    }
+
+    #[test]
+    fn a_part_that_is_missing_leaves_a_scenario_not_evidenced() {
+        let evidence = concluded(ScenarioEvidence::default(), missing());
+        assert_eq!((evidence.verdict, evidence.reason.as_str()), (Verdict::NotEvidenced, "the set has no replica"));
+    }
+
+    #[test]
+    fn what_was_seen_to_be_wrong_before_stays_wrong() {
+        let findings = vec![Finding::violation("acknowledged-writes-lost", "3 acknowledged writes are not there")];
+        let evidence = concluded(ScenarioEvidence { findings, ..ScenarioEvidence::default() }, missing());
+        assert_eq!((evidence.verdict, evidence.reason.as_str()), (Verdict::NotSatisfied, "3 acknowledged writes are not there"));
+        assert!(evidence.findings.iter().any(|finding| finding.id == "could-not-finish"));
     }
 }
