@@ -27,6 +27,21 @@ pub(crate) fn is_hit(hit: &[Node], node: &Node) -> bool {
     hit.iter().any(|struck| struck.name() == node.name())
 }
 
+/// Which of the acknowledged values that the leading node holds its copies lack. A value that the leading node lacks itself is lost and judged
+/// as such: no copy can be blamed for it.
+pub(crate) fn lacking<N>(
+    acknowledged: &BTreeSet<u64>,
+    leading: &BTreeSet<u64>,
+    copies: impl IntoIterator<Item = (N, BTreeSet<u64>)>,
+) -> Vec<(N, Vec<u64>)> {
+    let missing = |held: &BTreeSet<u64>| -> Vec<u64> {
+        let kept = acknowledged.intersection(leading);
+        kept.filter(|value| !held.contains(value)).copied().collect()
+    };
+    let copies = copies.into_iter().map(|(node, held)| (node, missing(&held)));
+    copies.filter(|(_, lacks)| !lacks.is_empty()).collect()
+}
+
 /// Decides a load's history.
 pub type Judge = Box<dyn Fn(&[Operation]) -> Checked + Send + Sync>;
 
@@ -108,4 +123,18 @@ pub trait HaTarget: Send + Sync {
 
     /// Removes the defect, so that the cluster can be handed back.
     async fn undo_sabotage(&self, id: &str) -> Result<(), ScenarioError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_lacks_what_was_acknowledged_and_the_leading_node_holds() {
+        let set = |values: &[u64]| values.iter().copied().collect::<BTreeSet<u64>>();
+        // 4 is lost at the leading node, and nobody was told that 9 is kept.
+        let (acknowledged, leading) = (set(&[1, 2, 3, 4]), set(&[1, 2, 3, 9]));
+        let copies = [("whole", set(&[1, 2, 3])), ("behind", set(&[1, 9])), ("with more", set(&[1, 2, 3, 4, 9]))];
+        assert_eq!(lacking(&acknowledged, &leading, copies), [("behind", vec![2, 3])]);
+    }
 }

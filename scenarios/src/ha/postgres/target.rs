@@ -19,10 +19,11 @@ use dora_harness::{
     workload::InsertClient,
 };
 use dora_reports::evidence::Finding;
+use futures_util::future::try_join_all;
 use tokio::time::timeout;
 
 use super::{
-    super::{CheckedLoad, Course, HaTarget, NodeProber, Service, Strike, outage},
+    super::{CheckedLoad, Course, HaTarget, NodeProber, Service, Strike, lacking, outage},
     case::Case,
     crowd,
     cut::Cut,
@@ -255,6 +256,18 @@ impl HaTarget for PostgresHa {
     async fn present(&self) -> Result<Vec<u64>, ScenarioError> {
         let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         values_on(&self.cluster.application_login(primary.socket(SERVER_PORT))).await
+    }
+
+    async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let held_by = |server: Node| async move {
+            let held = values_on(&self.cluster.application_login(server.socket(SERVER_PORT))).await?;
+            Ok::<_, ScenarioError>((server, BTreeSet::from_iter(held)))
+        };
+        // The primary first: what it holds by then has to reach the others.
+        let (_, leading) = held_by(primary.clone()).await?;
+        let standbys = self.cluster.servers().iter().filter(|server| server.name() != primary.name()).cloned();
+        Ok(lacking(acknowledged, &leading, try_join_all(standbys.map(held_by)).await?))
     }
 
     async fn check_during(&self, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {

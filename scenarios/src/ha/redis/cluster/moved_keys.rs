@@ -6,6 +6,7 @@ use dora_harness::{
     check::{Answer, Checked, Model, judge},
     database::redis::{Account, PORT, Shard, Sharded, ask},
     history::Operation,
+    topology::Node,
     workload::{Client, Monotonic, Pace},
 };
 use dora_reports::evidence::Finding;
@@ -152,26 +153,31 @@ pub async fn connect(cluster: &Sharded, shard: &Shard, account: Account) -> Resu
     connected.map_err(|error| ScenarioError::client(format!("connect to {}", shard.master.name()), error))
 }
 
-/// All keys that match, node by node: one that two nodes hold shows twice.
+/// All keys that match, master by master: one that two masters hold shows twice.
 pub async fn scan(cluster: &Sharded, pattern: &str) -> Result<Vec<(Shard, Vec<String>)>, ScenarioError> {
-    let failed = |error: redis::RedisError| ScenarioError::client("list the keys", error);
     let mut all = Vec::new();
     for shard in cluster.shards().await.map_err(|error| ScenarioError::client("ask for the shards", error))? {
-        let mut connection = connect(cluster, &shard, Account::Admin).await?;
-        // SCAN may name a key twice.
-        let (mut keys, mut cursor) = (BTreeSet::new(), "0".to_owned());
-        loop {
-            let (next, found): (String, Vec<String>) =
-                ask(&mut connection, &["SCAN", &cursor, "MATCH", pattern, "COUNT", "1000"]).await.map_err(failed)?;
-            keys.extend(found);
-            if next == "0" {
-                break;
-            }
-            cursor = next;
-        }
+        let keys = scan_node(cluster, &shard.master, pattern).await?;
         all.push((shard, keys.into_iter().collect()));
     }
     Ok(all)
+}
+
+/// The keys that match and that one node, master or replica, holds itself.
+pub async fn scan_node(cluster: &Sharded, node: &Node, pattern: &str) -> Result<BTreeSet<String>, ScenarioError> {
+    let failed = |error: redis::RedisError| ScenarioError::client(format!("list the keys of {}", node.name()), error);
+    let mut connection = cluster.access().connect(node.socket(PORT), Account::Admin).await.map_err(failed)?;
+    // SCAN may name a key twice.
+    let (mut keys, mut cursor) = (BTreeSet::new(), "0".to_owned());
+    loop {
+        let (next, found): (String, Vec<String>) =
+            ask(&mut connection, &["SCAN", &cursor, "MATCH", pattern, "COUNT", "1000"]).await.map_err(failed)?;
+        keys.extend(found);
+        if next == "0" {
+            return Ok(keys);
+        }
+        cursor = next;
+    }
 }
 
 fn all_answered_and_monotonic(operations: &[Operation]) -> Checked {

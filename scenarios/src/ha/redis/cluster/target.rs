@@ -14,21 +14,24 @@ use dora_harness::{
     workload::InsertClient,
 };
 use dora_reports::evidence::Finding;
+use futures_util::future::try_join_all;
 
 use super::{
     Case, KEYS_DROPPED, REDIRECTIONS_IGNORED,
     clients::{KeyInserter, ListAppender, Shards},
-    moved_keys::{MovedKeys, SLOTS_MOVED, connect, keys_in, scan, slots_of},
+    moved_keys::{MovedKeys, SLOTS_MOVED, connect, keys_in, scan, scan_node, slots_of},
     other_shards::OtherShards,
     sabotage,
 };
 use crate::{
     ScenarioError, Trial,
-    ha::{CheckedLoad, HaTarget, Strike, is_hit, outage},
+    ha::{CheckedLoad, HaTarget, Strike, is_hit, lacking, outage},
 };
 
 /// How often a command is sent on to the node that an answer names.
 pub const REDIRECTIONS: u32 = 5;
+/// The keys of inserts, where each has its own.
+const INSERTED: &str = "app:ha:ins:*";
 /// Somebody answers for slots whose owners are gone.
 const ORPHANS_SERVED: &str = "orphaned-slot-served";
 
@@ -87,6 +90,30 @@ impl<'a> Target<'a> {
             values.extend(read.map_err(|outcome| ScenarioError::client("read a list", format!("{outcome:?}")))?);
         }
         Ok(values)
+    }
+
+    /// The inserted values that a node, master or replica, holds itself.
+    async fn held_by(&self, node: Node) -> Result<(Node, BTreeSet<u64>), ScenarioError> {
+        if self.case == Case::Resharding {
+            let keys = scan_node(&self.cluster, &node, INSERTED).await?;
+            return Ok((node, keys.iter().filter_map(|key| MovedKeys::value(key)).collect()));
+        }
+        let list = &self.lists[self.case.inserts_at()];
+        let read = async {
+            let mut connection = self.cluster.access().connect(node.socket(PORT), Account::App).await?;
+            // Without this a replica sends clients on to its master.
+            ask::<()>(&mut connection, &["READONLY"]).await?;
+            ask::<Vec<u64>>(&mut connection, &["LRANGE", list, "0", "-1"]).await
+        };
+        let held = read.await.map_err(|error| ScenarioError::client(format!("read the list of {}", node.name()), error))?;
+        Ok((node, held.into_iter().collect()))
+    }
+
+    /// Whether inserts go to this shard, whoever of its nodes leads it now.
+    fn has_inserts(&self, shard: &Shard) -> bool {
+        let before = &self.shards[self.case.inserts_at()];
+        let is_of_it = std::iter::once(&before.master).chain(&before.replicas).any(|node| node.name() == shard.master.name());
+        self.case == Case::Resharding || is_of_it
     }
 
     /// The slots' new owner has their keys.
@@ -196,10 +223,22 @@ impl HaTarget for Target<'_> {
 
     async fn present(&self) -> Result<Vec<u64>, ScenarioError> {
         if self.case == Case::Resharding {
-            let keys = scan(&self.cluster, "app:ha:ins:*").await?;
+            let keys = scan(&self.cluster, INSERTED).await?;
             return Ok(keys.iter().flat_map(|(_, keys)| keys).filter_map(|key| MovedKeys::value(key)).collect());
         }
         self.values(&self.lists[self.case.inserts_at()..=self.case.inserts_at()]).await
+    }
+
+    async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        let mut incomplete = Vec::new();
+        let shards = self.cluster.shards().await.map_err(|error| ScenarioError::client("ask for the shards", error))?;
+        for shard in shards.into_iter().filter(|shard| self.has_inserts(shard)) {
+            // The master first: what it holds by then has to reach its replicas.
+            let (_, leading) = self.held_by(shard.master).await?;
+            let copies = try_join_all(shard.replicas.into_iter().map(|replica| self.held_by(replica))).await?;
+            incomplete.extend(lacking(acknowledged, &leading, copies));
+        }
+        Ok(incomplete)
     }
 
     async fn check_during(&self, _trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {

@@ -15,6 +15,7 @@ use dora_harness::{
     workload::{InsertClient, Invocation, Pace, Rhythm},
 };
 use dora_reports::evidence::Finding;
+use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     ScenarioError, Trial,
     ha::{
-        CheckedLoad, HaTarget, Strike, is_hit, outage,
+        CheckedLoad, HaTarget, Strike, is_hit, lacking, outage,
         redis::{
             counter::bounded_fall_back,
             each_node::{self, EachNode, Expected},
@@ -105,6 +106,16 @@ impl<'a> Target<'a> {
     async fn values(&self, list: &str) -> Result<Vec<u64>, ScenarioError> {
         let mut master = self.master().await?;
         ask(&mut master, &["LRANGE", list, "0", "-1"]).await.map_err(|error| ScenarioError::client("read a list", error))
+    }
+
+    /// The inserted values that a server holds itself.
+    async fn held_by(&self, server: Node) -> Result<(Node, BTreeSet<u64>), ScenarioError> {
+        let read = async {
+            let mut connection = self.set.access().connect(server.socket(PORT), Account::App).await?;
+            ask::<Vec<u64>>(&mut connection, &["LRANGE", LIST, "0", "-1"]).await
+        };
+        let held = read.await.map_err(|error| ScenarioError::client(format!("read the list of {}", server.name()), error))?;
+        Ok((server, held.into_iter().collect()))
     }
 
     /// Acts that are planted while the fault lasts.
@@ -265,6 +276,14 @@ impl HaTarget for Target<'_> {
 
     async fn present(&self) -> Result<Vec<u64>, ScenarioError> {
         self.values(LIST).await
+    }
+
+    async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        let master = self.master_node().await?;
+        // The master first: what it holds by then has to reach the others.
+        let (_, leading) = self.held_by(master.clone()).await?;
+        let replicas = self.set.servers().iter().filter(|server| server.name() != master.name()).cloned();
+        Ok(lacking(acknowledged, &leading, try_join_all(replicas.map(|replica| self.held_by(replica))).await?))
     }
 
     async fn check_during(&self, _trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
