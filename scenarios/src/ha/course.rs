@@ -50,7 +50,12 @@ impl Course {
     }
 
     /// Writes cease `within` this time, for as long as the fault is `hold`.
+    ///
+    /// # Panics
+    /// Where the fault does not last longer than writes may go on: no acknowledgement could ever come too late. As a constant it does not
+    /// compile.
     pub const fn ceases(within: Duration, hold: Duration) -> Self {
+        assert!(hold.as_nanos() > within.as_nanos(), "a fault has to last longer than writes may go on after it");
         Self::of(Service::Ceases(within), hold)
     }
 
@@ -80,5 +85,17 @@ impl Course {
     #[must_use]
     pub const fn leader_moves(self) -> Self {
         Self { reaction: Reaction::LeaderMoves, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "longer than writes may go on")]
+    fn a_fault_that_ends_before_writes_have_to_is_refused() {
+        let within = Duration::from_secs(5);
+        let _ = Course::ceases(within, within);
     }
 }

@@ -14,11 +14,11 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(300);
-/// Two of three nodes are away for this long, and all of them.
-const TWO_AWAY: Duration = Duration::from_secs(10);
-const ALL_AWAY: Duration = Duration::from_secs(3);
 /// What was under way when the majority was lost ends by then.
 const CEASES_WITHIN: Duration = Duration::from_secs(3);
+/// Two of three nodes are away, and all of them.
+const TWO_AWAY: Course = Course::ceases(CEASES_WITHIN, Duration::from_secs(10));
+const ALL_AWAY: Course = Course::ceases(CEASES_WITHIN, Duration::from_secs(8));
 
 const CLIENTS: &str = "four clients insert points with consistency quorum, each taking the next node for its next insert and leaving a node alone for a second that failed";
 const BATCHES: &str = "six clients write batches of four points, each batch in one request; every second each node is read on its own: a batch is \
@@ -166,7 +166,7 @@ pub const TWO_DATA_NODES_LOST: Scenario = Scenario {
         what: "the clients write with consistency one where quorum is asserted",
         expects: "acknowledged-without-quorum",
     }],
-    run: |trial| run(trial, Case::TwoLost, Course::ceases(CEASES_WITHIN, TWO_AWAY)),
+    run: |trial| run(trial, Case::TwoLost, TWO_AWAY),
 };
 
 /// All nodes die.
@@ -177,7 +177,12 @@ pub const ALL_NODES_KILLED: Scenario = Scenario {
     database: Database::Influxdb,
     clauses: &["HA-IDB-1"],
     goal: "find out whether every acknowledged quorum write is there after all nodes were killed at the same moment and started again",
-    method: &[CLIENTS, "kill all three nodes at once with SIGKILL", "start them again", COPIES],
+    method: &[
+        CLIENTS,
+        "kill all three nodes at once with SIGKILL: none acknowledges later than three seconds after they were seen dead",
+        "start them again after eight seconds",
+        COPIES,
+    ],
     does_not_show: &[
         "a loss of power: the engine flushes its log to the disk before it acknowledges, but what the kernel had not written yet survives a SIGKILL \
          anyway, so this does not put that flush to the test",
@@ -190,5 +195,5 @@ pub const ALL_NODES_KILLED: Scenario = Scenario {
         what: "the write-ahead logs of all nodes lie in memory that does not outlive a crash",
         expects: "acknowledged-writes-lost",
     }],
-    run: |trial| run(trial, Case::AllKilled, Course::ceases(CEASES_WITHIN, ALL_AWAY)),
+    run: |trial| run(trial, Case::AllKilled, ALL_AWAY),
 };

@@ -12,9 +12,9 @@ const DEADLINE: Duration = Duration::from_secs(360);
 /// What was under way when the majority went may still be answered for a moment.
 const CEASES_WITHIN: Duration = Duration::from_secs(5);
 /// Long enough for a leader without followers to give up.
-const WITHOUT_MAJORITY: Duration = Duration::from_secs(15);
+const WITHOUT_MAJORITY: Course = Course::ceases(CEASES_WITHIN, Duration::from_secs(15));
 /// Long enough to see that nobody answers.
-const WITHOUT_CORES: Duration = Duration::from_secs(5);
+const WITHOUT_CORES: Course = Course::ceases(CEASES_WITHIN, Duration::from_secs(10));
 
 const LOADS: &str = "four clients insert through the routing table; sessions with bookmarks follow causes and effects, others read a growing number; a prober on each core writes to that core itself";
 const WHOLE: &str = "every member says its role and holds every acknowledged value itself; the set is read at the leader and compared with what was acknowledged";
@@ -71,10 +71,7 @@ pub const MAJORITY: Scenario = Scenario {
         },
         Sabotage { id: "reads-at-writer", what: "the application sends its reads where writes go", expects: "survivor-does-not-read" },
     ],
-    run: |trial| {
-        let course = Course::ceases(CEASES_WITHIN, WITHOUT_MAJORITY);
-        Box::pin(async move { outage(trial, &Target::of(trial, Case::MajorityLost).await?, course).await })
-    },
+    run: |trial| Box::pin(async move { outage(trial, &Target::of(trial, Case::MajorityLost).await?, WITHOUT_MAJORITY).await }),
 };
 
 /// `ha/neo4j/replica-lost`.
@@ -117,6 +114,7 @@ pub const ALL: Scenario = Scenario {
     method: &[
         LOADS,
         "the processes of all cores are killed with SIGKILL at once; that their Bolt ports refuse connections confirms it",
+        "for ten seconds nobody starts them: no write may be acknowledged later than five seconds after they were seen dead",
         "they are started again on their data; the time to the first acknowledged write is taken",
         WHOLE,
     ],
@@ -128,8 +126,5 @@ pub const ALL: Scenario = Scenario {
         what: "the clients acknowledge writes that they only remember, and send many at once later",
         expects: "acknowledged-writes-lost",
     }],
-    run: |trial| {
-        let course = Course::ceases(CEASES_WITHIN, WITHOUT_CORES);
-        Box::pin(async move { outage(trial, &Target::of(trial, Case::AllCoresKilled).await?, course).await })
-    },
+    run: |trial| Box::pin(async move { outage(trial, &Target::of(trial, Case::AllCoresKilled).await?, WITHOUT_CORES).await }),
 };

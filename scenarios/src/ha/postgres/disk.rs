@@ -7,6 +7,7 @@ use dora_harness::topology::Equipment;
 use super::{
     super::Course,
     case::Case,
+    crash::NOBODY_LEFT,
     equipped,
     frame::{BETWEEN_PROBES, COMPARED, FRAME, LOAD, WATCH},
     sabotage,
@@ -65,17 +66,14 @@ pub const POWER_LOSS_ALL_NODES: Scenario = Scenario {
         LOAD,
         WATCH,
         WITNESSED,
-        "all servers and etcd members are killed at the same moment, and the servers lose what they had not flushed",
+        "all servers and etcd members are killed at the same moment and stay down for ten seconds, and the servers lose what they had not flushed",
         "all are started again; the clock runs from there to the first acknowledged write",
         COMPARED,
     ],
     does_not_show: &[NAMES_KEPT, NOT_TORN, NOT_ETCD, BETWEEN_PROBES],
     deadline: DEADLINE,
     sabotages: &[sabotage::FSYNC_OFF, sabotage::UNLOGGED],
-    run: |trial| {
-        let course = Course::ceases(Duration::from_secs(5), Duration::from_secs(5));
-        Box::pin(equipped::carry_out(trial, Plan::of(Case::PowerLossAllNodes, course), &POWER))
-    },
+    run: |trial| Box::pin(equipped::carry_out(trial, Plan::of(Case::PowerLossAllNodes, NOBODY_LEFT), &POWER)),
     ..FRAME
 };
 

@@ -15,6 +15,8 @@ use crate::Scenario;
 pub const EXPIRY: Duration = Duration::from_secs(28);
 /// So long that service which does not come back is away for longer than is allowed.
 const HELD: Duration = Duration::from_secs(45);
+/// Without etcd nobody leads when the ttl of 20 s has passed, for as long as it is away.
+const NOBODY_LEADS: Course = Course::ceases(Duration::from_secs(20), Duration::from_secs(35));
 /// Step: how a cut is seen.
 const CUT_SEEN: &str = "the receivers' kernel counters confirm which datagrams arrive and which do not";
 
@@ -117,10 +119,7 @@ pub const ETCD_MAJORITY_LOST: Scenario = Scenario {
     ],
     does_not_show: &["failsafe mode, which has a scenario of its own", "the loss of etcd's data", BETWEEN_PROBES],
     sabotages: &[sabotage::LEADER_UNAWARE],
-    run: |trial| {
-        let course = Course::ceases(Duration::from_secs(20), Duration::from_secs(35));
-        Box::pin(Plan::of(Case::EtcdMajorityLost, course).carry_out(trial))
-    },
+    run: |trial| Box::pin(Plan::of(Case::EtcdMajorityLost, NOBODY_LEADS).carry_out(trial)),
     ..FRAME
 };
 

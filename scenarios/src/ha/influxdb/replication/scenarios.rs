@@ -15,10 +15,8 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(300);
-/// The source is away for this long.
-const SOURCE_AWAY: Duration = Duration::from_secs(5);
-/// What was under way when the source was seen dead ends by then.
-const CEASES_WITHIN: Duration = Duration::from_secs(3);
+/// What was under way when the source was seen dead ends within three seconds, and it stays away for longer.
+const SOURCE_AWAY: Course = Course::ceases(Duration::from_secs(3), Duration::from_secs(8));
 
 const SETUP: &str = "start two datacentres of one node each, TLS 1.3 only; the source replicates its bucket to the remote with a token that may write that bucket only";
 const LOAD: &str = "four clients write points to the source, twenty each second together, each point of a time of its own";
@@ -93,7 +91,7 @@ pub const SOURCE_DOWN: Scenario = Scenario {
         },
         OFF,
     ],
-    run: |trial| run(trial, Case::Source, Course::ceases(CEASES_WITHIN, SOURCE_AWAY)),
+    run: |trial| run(trial, Case::Source, SOURCE_AWAY),
 };
 
 /// First the remote is away, then the source, too.
@@ -122,5 +120,5 @@ pub const BOTH_DOWN: Scenario = Scenario {
         },
         OFF,
     ],
-    run: |trial| run(trial, Case::Both, Course::ceases(CEASES_WITHIN, SOURCE_AWAY)),
+    run: |trial| run(trial, Case::Both, SOURCE_AWAY),
 };

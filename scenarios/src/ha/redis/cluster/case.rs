@@ -23,13 +23,16 @@ const STOPS_WITHIN: Duration = Duration::from_secs(8);
 /// Long enough to see that nothing comes back by itself.
 const OUTAGE: Duration = Duration::from_secs(14);
 
+/// With required coverage every shard stops.
+const ALL_STOP: Course = Course::ceases(STOPS_WITHIN, OUTAGE);
+
 impl Case {
     /// What is expected of the inserts.
     pub const fn course(self) -> Course {
         match self {
             Self::MasterKilled => Course::returns().leader_moves(),
             Self::Resharding => Course::continues(),
-            Self::SlotOutage { full_coverage: true } => Course::ceases(STOPS_WITHIN, OUTAGE),
+            Self::SlotOutage { full_coverage: true } => ALL_STOP,
             Self::SlotOutage { full_coverage: false } => Course::continues().lasting(OUTAGE),
         }
     }
