@@ -19,13 +19,13 @@ use tokio::time::sleep;
 
 use super::{
     sabotage::{HANDOFF_OFF, QUEUE_DELETED},
-    set::others,
+    set::{failed, others},
     target::{Case, Points},
 };
 use crate::{
     Database, Pillar, Sabotage, Scenario, ScenarioError, Trial,
     defect::under_defect,
-    ha::{HaTarget as _, judge, load::Loads},
+    ha::{HaTarget as _, Reaction, judge, load::Loads},
 };
 
 /// The scenario.
@@ -98,21 +98,23 @@ async fn under_load(trial: &Trial, points: &Points, objective: Duration) -> Resu
     points.struck.note_away(&hit);
     let outcome = outage(trial, points, &away, objective, loads.inserts()).await;
     let loads = loads.stop().await?;
-    outcome?;
+    let returned_ms = outcome?;
     judge::durability_of(trial, points, loads.inserts(), 0.0).await?;
     judge::copies(trial, points, &hit, loads.inserts()).await?;
-    judge::loads(trial, &loads, crate::ha::Reaction::Any, None)?;
+    judge::loads(trial, &loads, Reaction::Any, Some(returned_ms))?;
     points.check_further(trial, &hit).await
 }
 
-async fn outage(trial: &Trial, points: &Points, away: &Node, objective: Duration, recorder: &Recorder) -> Result<(), ScenarioError> {
+/// Kills a node, lets the others keep what it misses, and starts it again; when that was ordered, in the trial's milliseconds.
+async fn outage(trial: &Trial, points: &Points, away: &Node, objective: Duration, recorder: &Recorder) -> Result<f64, ScenarioError> {
     let killed = kill(trial, points, away).await?;
     let injected_ms = killed.record().injected_ms;
     let during = crashes_of_keepers(trial, points, away).await;
     let judged = match during {
         Ok(()) => {
             sleep(trial.sustain()).await;
-            note_queues(trial, points, away, recorder).await
+            let dead_ms = killed.record().confirmed_ms.unwrap_or(injected_ms);
+            check_kept(trial, points, away, (dead_ms, &recorder.operations()?)).await
         }
         Err(error) => Err(error),
     };
@@ -127,7 +129,7 @@ async fn outage(trial: &Trial, points: &Points, away: &Node, objective: Duration
     trial.clocks(Clocks { redundancy_regained_ms: lag_ms.map(|lag| started_ms - injected_ms + lag), ..Clocks::default() });
     trial.excerpt(away, 20).await;
     sleep(STRETCH).await;
-    Ok(())
+    Ok(started_ms)
 }
 
 /// Every node that keeps hints is killed and started again.
@@ -166,16 +168,41 @@ fn acknowledged(operations: &[Operation]) -> BTreeSet<u64> {
     operations.iter().filter(|insert| insert.is_ok()).filter_map(Operation::number).collect()
 }
 
-/// How much waits for the node that is away.
-async fn note_queues(trial: &Trial, points: &Points, away: &Node, recorder: &Recorder) -> Result<(), ScenarioError> {
-    let mut bytes = 0_u64;
+/// How much waits for the node that is away, and whether there is anything that it can have missed. `inserts`: from when on it was seen dead,
+/// and the history.
+async fn check_kept(trial: &Trial, points: &Points, away: &Node, inserts: (f64, &[Operation])) -> Result<(), ScenarioError> {
+    let (mut bytes, mut keepers) = (0_u64, 0_usize);
     for keeper in others(&points.influx.nodes(), std::slice::from_ref(away)) {
         let said = keeper.exec_ok(&["du", "-sb", QUEUES], &[], EXEC_LIMIT).await?;
         bytes += said.split_whitespace().next().and_then(|size| size.parse::<u64>().ok()).unwrap_or_default();
+        keepers += usize::from(!points.influx.waiting_hints(&keeper).await.map_err(failed("ask for the queues"))?.is_empty());
     }
+    let (dead_ms, operations) = inserts;
+    let missed = acknowledged_since(operations, dead_ms);
+    // Folders and files that were sent have a size, too: whether something waits is the engine's own word.
     trial.measure("queued", Some(bytes as f64), "bytes");
-    trial.measure("acknowledged_before_the_return", Some(acknowledged(&recorder.operations()?).len() as f64), "operations");
+    trial.measure("nodes_that_keep_writes", Some(keepers as f64), "nodes");
+    trial.measure("acknowledged_before_the_return", Some(acknowledged(operations).len() as f64), "operations");
+    trial.measure("acknowledged_while_away", Some(missed as f64), "operations");
+    if let Some(finding) = nothing_kept(away.name(), missed, keepers) {
+        trial.find(finding);
+    }
     Ok(())
+}
+
+/// How many inserts were acknowledged that began after a moment, in the trial's milliseconds.
+fn acknowledged_since(operations: &[Operation], since_ms: f64) -> usize {
+    operations.iter().filter(|insert| insert.is_ok() && insert.invoked as f64 / 1e6 >= since_ms).count()
+}
+
+/// Without writes that the node missed, and a queue with some of them, its return shows nothing of hinted handoff.
+fn nothing_kept(away: &str, missed: usize, keepers: usize) -> Option<Finding> {
+    let why = match (missed, keepers) {
+        (0, _) => "no insert was acknowledged while it was away",
+        (_, 0) => "no other node says that writes wait for it",
+        _ => return None,
+    };
+    Some(Finding::unconfirmed("nothing-queued", format!("there was nothing to fill {away} with when it came back: {why}")))
 }
 
 /// Reads the node that is back until it holds everything that it missed; how long that took.
@@ -207,4 +234,32 @@ async fn catch_up(trial: &Trial, points: &Points, away: &Node, missed: &BTreeSet
 async fn lacking(points: &Points, node: &Node, missed: &BTreeSet<u64>) -> Result<Vec<u64>, String> {
     let incomplete = points.incomplete(missed).await.map_err(|error| error.to_string())?;
     Ok(incomplete.into_iter().find(|(lacks, _)| lacks.name() == node.name()).map(|(_, values)| values).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use dora_harness::history::Outcome;
+    use dora_reports::evidence::Severity;
+
+    use super::*;
+
+    fn insert(invoked_ms: u64, outcome: Outcome) -> Operation {
+        let (invoked, completed) = (invoked_ms * 1_000_000, Some((invoked_ms + 5) * 1_000_000));
+        let value = serde_json::Value::from(invoked_ms);
+        Operation { index: invoked_ms, process: 0, f: "add".into(), value: value.clone(), returned: value, invoked, completed, outcome }
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_the_death_was_not_missed() {
+        let history = [insert(100, Outcome::Ok), insert(2_000, Outcome::Fail("timeout".into())), insert(3_000, Outcome::Ok)];
+        assert_eq!(acknowledged_since(&history, 1_000.0), 1);
+    }
+
+    #[test]
+    fn a_return_to_nothing_is_no_proof() {
+        let severity = |missed, keepers| nothing_kept("idb3", missed, keepers).map(|finding| finding.severity);
+        assert_eq!(severity(0, 2), Some(Severity::Unconfirmed));
+        assert_eq!(severity(9, 0), Some(Severity::Unconfirmed));
+        assert_eq!(severity(9, 1), None);
+    }
 }
