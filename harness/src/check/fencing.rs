@@ -52,6 +52,26 @@ pub fn fencing(operations: &[Operation]) -> Result<Answer, Mismatch> {
     Ok(Answer::Holds)
 }
 
+/// Whether the resource refused a write whose token was older than one that it had accepted before. Without such a write, fencing that holds was
+/// not put to the test.
+pub fn stale_token_tried(operations: &[Operation]) -> bool {
+    let token_of = |operation: &Operation| final_value(operation).as_i64();
+    let writes = || operations.iter().filter(|operation| operation.f == "write");
+    let accepted = writes().filter(|write| write.is_ok()).filter_map(|write| Some((write.completed?, token_of(write)?)));
+    let mut accepted: Vec<(u64, i64)> = accepted.collect();
+    accepted.sort_unstable();
+    // The largest token that had been accepted by each of these ends.
+    let mut largest = i64::MIN;
+    for (_, token) in &mut accepted {
+        largest = largest.max(*token);
+        *token = largest;
+    }
+    writes().filter(|write| matches!(write.outcome, Outcome::Fail(_))).any(|refused| {
+        let before = accepted.partition_point(|(ended, _)| *ended < refused.invoked);
+        before.checked_sub(1).zip(token_of(refused)).is_some_and(|(last, token)| token < accepted[last].1)
+    })
+}
+
 fn violated<'a>(finding: &'static str, message: String, operations: impl IntoIterator<Item = &'a Operation>) -> Answer {
     Answer::Violated { finding, message, witness: witness::lines(operations) }
 }
@@ -124,6 +144,20 @@ mod tests {
         assert_eq!(finding(&with(&[acquire(2, 0, 20)])), Some("token-not-growing"));
         assert_eq!(finding(&with(&[write(1, 7, 20)])), Some("token-never-granted"));
         assert_eq!(finding(&with(&[unknown(2, "acquire", Value::Null, 12, Some(13)), write(1, 7, 20)])), None);
+    }
+
+    #[test]
+    fn only_a_refused_older_token_puts_fencing_to_the_test() {
+        let accepted = [acquire(0, 1, 0), acquire(1, 2, 10), write(1, 2, 20)];
+        let tried = |last: Operation| stale_token_tried(&accepted.iter().cloned().chain([last]).collect::<Vec<_>>());
+        assert!(tried(failed(0, "write", 1, 30, 31)));
+        // It began before the newer one was accepted; its token is not older; it had none; nobody knows; it was no write.
+        assert!(!tried(failed(0, "write", 1, 15, 31)));
+        assert!(!tried(failed(0, "write", 2, 30, 31)));
+        assert!(!tried(failed(0, "write", Value::Null, 30, 31)));
+        assert!(!tried(unknown(0, "write", 1, 30, Some(31))));
+        assert!(!tried(failed(0, "release", 1, 30, 31)));
+        assert!(!stale_token_tried(&[]));
     }
 
     #[test]

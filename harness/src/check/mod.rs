@@ -28,6 +28,7 @@ pub use availability::{Availability, availability, ceased_after, longest_gap, sa
 pub use batch_reads::{BatchReads, batches_read};
 pub use durability::{Durability, durability};
 pub use exclusive::{Overlap, overlaps, writable_at_once};
+pub use fencing::stale_token_tried;
 pub use judge::{judge, judge_within, try_judge_within};
 pub use level::{Level, UnknownLevel};
 pub use model::{Model, UnknownModel};

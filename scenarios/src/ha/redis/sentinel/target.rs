@@ -211,6 +211,9 @@ impl HaTarget for Target<'_> {
         }];
         if let Some(cluster) = self.trial.platform().redis.sharded.get().await {
             loads.push(fenced_lock::load(&self.set, &cluster, !self.is_sabotaged_by(RESOURCE_CARELESS)).await?);
+        } else {
+            let message = "there is no Redis Cluster that could hold the guarded resource, so the lock was not tried";
+            self.trial.find(Finding::note("lock-not-tried", message));
         }
         Ok(loads)
     }
