@@ -31,8 +31,10 @@ const BASELINE: Duration = Duration::from_secs(6);
 const AFTERWARDS: Duration = Duration::from_secs(3);
 /// How long is waited beyond the objective, so that a late recovery is measured and not cut off.
 const BEYOND: Duration = Duration::from_secs(10);
-/// A planted defect that keeps redundancy away is told from a slow recovery by then: a proof need not wait for the objective.
+/// A proof that is about something else need not wait for redundancy as long as is promised.
 const PROOF_REDUNDANCY: Duration = Duration::from_secs(45);
+/// The finding of redundancy that does not come back in time.
+const REDUNDANCY_NOT_REGAINED: &str = "redundancy-not-regained";
 /// A fault shows within this time, or it did not happen.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(15);
 
@@ -267,7 +269,7 @@ async fn regain_redundancy(
     recorder: &Recorder,
     healing_ms: f64,
 ) -> Option<f64> {
-    let limit = if trial.sabotage.is_some() { goal.redundancy.min(PROOF_REDUNDANCY) } else { goal.redundancy + BEYOND };
+    let limit = redundancy_limit(trial.sabotage.map(|sabotage| sabotage.expects), goal.redundancy);
     let whole = within("redundancy", limit, Duration::from_millis(250), || judge::is_whole(target, hit, recorder)).await;
     let at = whole.as_ref().ok().map(|()| trial.now_ms());
     if at.is_some() {
@@ -280,9 +282,19 @@ async fn regain_redundancy(
             Ok(()) => format!("redundancy was whole only {:.1} s after the healing", took_ms.unwrap_or_default() / 1e3),
             Err(error) => format!("redundancy was not regained: {}", error.last),
         };
-        trial.find(Finding::violation("redundancy-not-regained", message));
+        trial.find(Finding::violation(REDUNDANCY_NOT_REGAINED, message));
     }
     at
+}
+
+/// How long redundancy is waited for. Only after the whole objective is a defect that keeps it away told from a slow recovery; `expects`: the
+/// finding that a proof is after.
+fn redundancy_limit(expects: Option<&str>, objective: Duration) -> Duration {
+    match expects {
+        None => objective + BEYOND,
+        Some(REDUNDANCY_NOT_REGAINED) => objective,
+        Some(_other) => objective.min(PROOF_REDUNDANCY),
+    }
 }
 
 /// Waits until an insert that began after `since_ms` is acknowledged.
@@ -293,4 +305,18 @@ async fn first_success(recorder: &Recorder, since_ms: f64, limit: Duration) -> b
         }
     };
     timeout(limit, acknowledged).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_that_redundancy_stays_away_waits_for_the_whole_objective() {
+        let objective = Duration::from_secs(90);
+        assert_eq!(redundancy_limit(Some("redundancy-not-regained"), objective), objective);
+        assert_eq!(redundancy_limit(Some("acknowledged-writes-lost"), objective), PROOF_REDUNDANCY);
+        assert_eq!(redundancy_limit(Some("acknowledged-writes-lost"), Duration::from_secs(30)), Duration::from_secs(30));
+        assert_eq!(redundancy_limit(None, objective), Duration::from_secs(100));
+    }
 }
