@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dora_harness::{
-    check::{Answer, Availability, Checked, Model, durability, judge, writable_at_once},
+    check::{Answer, Availability, Checked, Durability, Model, durability, judge, writable_at_once},
     history::{HistoryError, Operation, Outcome, Recorder},
     patience::{DeadlineError, within},
     topology::Node,
@@ -155,6 +155,15 @@ pub async fn durability_of(trial: &Trial, target: &dyn HaTarget, recorder: &Reco
         let message = format!("{} acknowledged writes are not there; the mode allows {lost_max}", result.lost.len());
         trial.find(Finding::note("acknowledged-writes-lost-within-bound", message).with_witness(witness(&result.lost)));
     }
+    unexpected(trial, &result);
+    if result.acknowledged == 0 {
+        trial.find(Finding::unconfirmed("no-load", "no insert was acknowledged at all, so nothing was tested"));
+    }
+    Ok(())
+}
+
+/// What is there and may not be, or not so often.
+pub(super) fn unexpected(trial: &Trial, result: &Durability) {
     if !result.phantom.is_empty() {
         let message = format!("{} values are there although their insert failed or never was", result.phantom.len());
         trial.find(Finding::violation("phantom-writes", message).with_witness(witness(&result.phantom)));
@@ -163,10 +172,6 @@ pub async fn durability_of(trial: &Trial, target: &dyn HaTarget, recorder: &Reco
         let message = format!("{} values are there more than once", result.duplicated.len());
         trial.find(Finding::violation("duplicated-writes", message).with_witness(witness(&result.duplicated)));
     }
-    if result.acknowledged == 0 {
-        trial.find(Finding::unconfirmed("no-load", "no insert was acknowledged at all, so nothing was tested"));
-    }
-    Ok(())
 }
 
 /// Ends the history with what the last read found, so that `dora check --model durability` decides it again from its file alone.

@@ -16,6 +16,7 @@ use dora_reports::evidence::{Finding, NamedLimit};
 use tokio::time::sleep;
 
 use super::{
+    super::judge,
     defects::Defects,
     frame::{FRAME, LOAD},
     inserts::inserters,
@@ -106,6 +107,7 @@ async fn under_load(
     if trial.measure("acknowledged_lost", Some(result.lost.len() as f64), "operations").met == Some(false) {
         trial.find(Finding::violation("acknowledged-writes-lost", format!("{} acknowledged writes are not there", result.lost.len())));
     }
+    judge::unexpected(trial, &result);
     Ok(())
 }
 

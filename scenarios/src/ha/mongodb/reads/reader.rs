@@ -10,7 +10,7 @@ use dora_harness::{
 };
 use mongodb::{
     bson::{Document, doc},
-    error::ErrorKind,
+    error::{Error, ErrorKind},
     options::{Acknowledgment, CollectionOptions, ReadPreference, SelectionCriteria, WriteConcern},
 };
 
@@ -28,6 +28,10 @@ const SELECTION: Duration = Duration::from_millis(2_500);
 /// Members whose answers take this much longer than the fastest one's are asked, too: all of them, on one machine.
 const EVERY_MEMBER: Duration = Duration::from_secs(5);
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a member answers that changes its role or ends: `ShutdownInProgress`, `PrimarySteppedDown`, `NotWritablePrimary`,
+/// `InterruptedAtShutdown`, `InterruptedDueToReplStateChange`, `NotPrimaryNoSecondaryOk`, `NotPrimaryOrSecondary`.
+const NOT_SERVING: [i32; 7] = [91, 189, 10_107, 11_600, 11_602, 13_435, 13_436];
 
 /// Makes the one document that is read; every member has it.
 pub(super) async fn prepare(set: &ReplicaSet) -> Result<(), ScenarioError> {
@@ -84,7 +88,7 @@ impl Reader {
         Err(MongodbError::unusable("find all members", format!("only {seen:?} answered")))
     }
 
-    async fn read(&self, preference: ReadPreference, comment: String) -> Result<(), mongodb::error::Error> {
+    async fn read(&self, preference: ReadPreference, comment: String) -> Result<(), Error> {
         let collection = self.connection.database(TRIALS).collection::<Document>(COLLECTION);
         let reading = collection.find_one(doc! { "_id": 1 }).comment(comment);
         reading.selection_criteria(SelectionCriteria::ReadPreference(preference)).await.map(drop)
@@ -101,13 +105,16 @@ impl Reader {
             let comment = comment();
             self.recorder.invoke(0, "read", &rule::value(rule, None));
             let preference = self.instead.clone().unwrap_or_else(|| rule.preference.clone());
-            let (member, outcome) = match self.read(preference, comment.clone()).await {
-                Ok(()) => (Some(self.observer.answered(&comment).await?), Outcome::Ok),
-                Err(error) if matches!(&*error.kind, ErrorKind::ServerSelection { .. }) => (None, Outcome::Fail(error.to_string())),
-                Err(error) => (None, Outcome::Fail(format!("the member that was chosen did not answer: {error}"))),
-            };
+            let read = self.read(preference, comment.clone()).await;
+            let member = if read.is_ok() { Some(self.observer.answered(&comment).await?) } else { None };
+            let outcome = read.as_ref().map_or_else(|error| Outcome::Fail(error.to_string()), |()| Outcome::Ok);
             unanswered += usize::from(member.is_none());
             self.recorder.complete(0, "read", &rule::value(rule, member.as_deref()), &outcome);
+            if let Err(error) = read
+                && !is_silence(&error)
+            {
+                return Err(ScenarioError::client(format!("read with `{}`", rule.name), error));
+            }
         }
         Ok(())
     }
@@ -118,7 +125,30 @@ impl Reader {
     }
 }
 
+/// Whether an error says that nobody answered: there was no member to choose, or the one that was chosen is gone or may not answer now. Any
+/// other error, such as that of a client that asks wrongly, says nothing of who would have answered.
+fn is_silence(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => true,
+        ErrorKind::Command(command) => NOT_SERVING.contains(&command.code),
+        _ => false,
+    }
+}
+
 /// A text that no other read carries.
 fn comment() -> String {
     format!("dora-{:016x}", rand::random::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_a_member_that_is_gone_is_silent() {
+        assert!(is_silence(&Error::from(io::Error::from(io::ErrorKind::ConnectionReset))));
+        assert!(!is_silence(&Error::custom("the client asks wrongly")));
+    }
 }
