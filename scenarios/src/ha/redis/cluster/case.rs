@@ -30,7 +30,7 @@ impl Case {
     /// What is expected of the inserts.
     pub const fn course(self) -> Course {
         match self {
-            Self::MasterKilled => Course::returns().leader_moves(),
+            Self::MasterKilled => Course::returns().noticed(),
             Self::Resharding => Course::continues(),
             Self::SlotOutage { full_coverage: true } => ALL_STOP,
             Self::SlotOutage { full_coverage: false } => Course::continues().lasting(OUTAGE),
