@@ -18,5 +18,5 @@ pub use course::{Course, Reaction, Service};
 pub use driver::outage;
 pub(crate) use goal::Goal;
 pub use judge::report;
-use target::{is_hit, lacking};
 pub use target::{CheckedLoad, HaTarget, Judge, NodeProber, Strike};
+use target::{is_hit, lacking};
