@@ -74,12 +74,17 @@ impl Engine {
                 input.write_all(spec.input).await.map_err(archive)?;
                 input.shutdown().await.map_err(archive)?;
             }
+            let mut has_ended = false;
             loop {
                 let chunk = match timeout(SILENCE, output.next()).await {
                     Ok(Some(chunk)) => chunk.map_err(|e| EngineError::request(what(), e))?,
                     Ok(None) => break,
-                    Err(_silent) if self.has_ended(&created.id).await => break,
-                    Err(_silent) => continue,
+                    // What it wrote last was still under way when the engine already said that it had ended; now all has come.
+                    Err(_silent) if has_ended => break,
+                    Err(_silent) => {
+                        has_ended = self.has_ended(&created.id).await;
+                        continue;
+                    }
                 };
                 match chunk {
                     LogOutput::StdErr { message } => stderr.push_str(&String::from_utf8_lossy(&message)),
