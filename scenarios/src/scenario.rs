@@ -92,6 +92,11 @@ impl Scenario {
         self.pillar == Pillar::Performance || MEASURES_MOMENTS.contains(&self.case())
     }
 
+    /// Whether it starts its database anew, more than once: what writes to the disk so much may run beside few of its kind.
+    pub fn is_heavy(&self) -> bool {
+        self.case() == "at-rest"
+    }
+
     /// The whole scenario's deadline with the domain data of this size: later where it loads them.
     pub fn deadline_with(&self, size: Size) -> Duration {
         match self.pillar {

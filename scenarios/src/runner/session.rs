@@ -31,6 +31,9 @@ use tokio::{
 use super::lent::{End, Lent};
 use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial};
 
+/// How many scenarios that start a database anew may run at the same time: with five of them two cores and one disk stall everybody's
+/// requests for seconds.
+const HEAVY_AT_ONCE: usize = 2;
 /// How often the memory of all nodes is measured.
 const MEMORY_EVERY: Duration = Duration::from_secs(10);
 
@@ -101,6 +104,7 @@ pub struct Session {
 struct Turns {
     /// Held for writing by whoever must run alone.
     quiet: RwLock<()>,
+    heavy: Semaphore,
     jobs: Semaphore,
 }
 
@@ -110,7 +114,7 @@ impl Session {
     /// # Errors
     /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
     pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
-        let turns = Arc::new(Turns { quiet: RwLock::new(()), jobs: Semaphore::new(options.jobs.max(1)) });
+        let turns = Arc::new(Turns { quiet: RwLock::new(()), heavy: Semaphore::new(HEAVY_AT_ONCE), jobs: Semaphore::new(options.jobs.max(1)) });
         Self::start(engine, options, Instant::now(), turns).await
     }
 
@@ -208,6 +212,11 @@ impl Session {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a scenario that starts a database anew could begin now.
+    pub(super) fn takes_heavy(&self) -> bool {
+        self.turns.heavy.available_permits() > 0
+    }
+
     /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy and as the topology has it.
     pub async fn run(&self, scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, started: impl FnOnce()) -> ScenarioEvidence {
         // Everybody takes several in the same order, so no two wait for each other.
@@ -215,6 +224,7 @@ impl Session {
         for member in scenario.members() {
             lanes.push(self.lanes[member].lock().await);
         }
+        let _heavy = if scenario.is_heavy() { Some(self.turns.heavy.acquire().await) } else { None };
         let _job = self.turns.jobs.acquire().await;
         let quiet = &self.turns.quiet;
         let (_alone, _beside) = if scenario.is_exclusive() { (Some(quiet.write().await), None) } else { (None, Some(quiet.read().await)) };
