@@ -1,13 +1,15 @@
 //! The scenarios as tests, and for each of their sabotages a test that it turns the scenario red for the stated reason.
 //!
-//! Goal: `cargo test` decides the core (four pillars of five databases), and as many of the other scenarios and of the proofs that checks
-//! can fail as a test run has time for: each day has its part. `DORA_SCENARIOS=all` and `DORA_PROOFS=all` run everything, `2/7` a part.
+//! Goal: `cargo test` decides the core (four pillars of five databases) and tries one proof of each of its scenarios, and as many of the
+//! other scenarios and proofs as a test run has time for: each day has its part. `DORA_SCENARIOS` and `DORA_PROOFS` choose another part of
+//! those: `all`, `2/7`, `today/7`.
+//! A filter (`cargo test --test platform -- ha/redis`) chooses from everything, whatever the day, unless one of the variables is set.
+//! `--list` lists what the same command without `--list` would run: without a filter today's trials, `--list /` all of them.
 //! Method: one production platform for all; the trials of one database run one after the other, those of different databases
-//! side by side. `cargo test --test platform -- ha/redis` runs a part; `--list` lists the names.
+//! side by side.
 //! What it writes: a bundle below `target/dora`, as `dora conform` does, so that a red test can be looked at.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -30,10 +32,11 @@ use dora_reports::{
     evidence::{ProofOutcome, Verdict},
 };
 use dora_scenarios::{
-    Database, Pillar, Sabotage, Scenario, all,
-    runner::{Job, Part, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of, proofs_of},
+    Sabotage, Scenario,
+    runner::{Choice, Job, Part, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
+use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 
 /// Enough for every database to have a trial under way and one waiting.
@@ -41,10 +44,6 @@ const THREADS: usize = 12;
 /// Trials at the same time: what decides a test run must not be that two cores had no time for it.
 const JOBS: usize = 4;
 
-/// Beyond the core, every scenario is decided once within so many days of test runs; `DORA_SCENARIOS=all` decides them all.
-const SCENARIO_DAYS: usize = 7;
-/// Every proof is tried once within so many days of test runs; `DORA_PROOFS=all` or `just prove` tries them all.
-const PROOF_DAYS: usize = 14;
 /// Sustained operation in tests: enough to see that it does not break down again at once; `dora conform` shows a minute.
 const SUSTAIN: Duration = Duration::from_secs(8);
 
@@ -71,21 +70,17 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let runtime = Runtime::new().expect("a test process can start a runtime");
-    let parts =
-        part("DORA_SCENARIOS", SCENARIO_DAYS).and_then(|scenarios| Ok(Choice { scenarios, proofs: part("DORA_PROOFS", PROOF_DAYS)? }));
-    let choice = match parts {
-        Ok(choice) => choice,
+    let jobs = match choice(arguments.filter.is_some()) {
+        Ok(choice) => choice.jobs(),
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };
-    let names: Vec<(&'static Scenario, Option<&'static Sabotage>)> = in_order(choice);
     let selected = |name: &str| {
         arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
     };
-    let chosen: Vec<_> =
-        names.iter().filter(|(scenario, sabotage)| selected(&name_of(scenario, *sabotage))).map(|(scenario, _)| *scenario).collect();
+    let chosen: Vec<_> = jobs.iter().filter(|job| selected(&name_of(job))).map(|job| job.scenario).collect();
     let images = chosen.iter().flat_map(|scenario| scenario.images()).copied().collect();
     let mut members: Vec<_> = chosen.iter().flat_map(|scenario| scenario.members().iter().copied()).collect();
     members.sort_unstable();
@@ -99,11 +94,11 @@ fn main() -> ExitCode {
         return ExitCode::from(101);
     }
     let lab = Arc::new(Lab { runtime, members, images, session: OnceLock::new(), starting: Mutex::default() });
-    let trials = names
+    let trials = jobs
         .into_iter()
-        .map(|(scenario, sabotage)| {
+        .map(|job| {
             let lab = Arc::clone(&lab);
-            Trial::test(name_of(scenario, sabotage), move || lab.run(scenario, sabotage))
+            Trial::test(name_of(&job), move || lab.run(job.scenario, job.sabotage))
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -111,48 +106,24 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// What a test run has time for: the core, a part of the other scenarios, and a part of all proofs.
-#[derive(Debug, Clone, Copy)]
-struct Choice {
-    scenarios: Part,
-    proofs: Part,
+/// What the variables say of the trials beyond the core. Where they say nothing, a filter chooses from all, and a run without one has the
+/// parts whose turn it is today.
+fn choice(filtered: bool) -> Result<Choice, String> {
+    let otherwise = if filtered { Choice::ALL } else { Choice::of_day(OffsetDateTime::now_utc()) };
+    Ok(Choice { scenarios: part("DORA_SCENARIOS", otherwise.scenarios)?, proofs: part("DORA_PROOFS", otherwise.proofs)? })
 }
 
-/// A scenario's own trial before its proofs, the pillars in the order in which they use the cluster up.
-fn in_order(choice: Choice) -> Vec<(&'static Scenario, Option<&'static Sabotage>)> {
-    let scenarios = all();
-    let core = core(&scenarios);
-    let others: Vec<Job> =
-        scenarios.iter().filter(|scenario| !core.contains(&scenario.id)).map(|scenario| Job { scenario, sabotage: None }).collect();
-    let others: Vec<&str> = choice.scenarios.select(others).iter().map(|job| job.scenario.id).collect();
-    let proofs = choice.proofs.select(proofs_of(&scenarios));
-    let mut trials = Vec::new();
-    for pillar in Pillar::ALL {
-        let chosen =
-            |scenario: &&&'static Scenario| scenario.pillar == pillar && (core.contains(&scenario.id) || others.contains(&scenario.id));
-        trials.extend(scenarios.iter().filter(chosen).map(|scenario| (*scenario, None)));
-        trials.extend(proofs.iter().filter(|job| job.scenario.pillar == pillar).map(|job| (job.scenario, job.sabotage)));
+fn part(variable: &str, otherwise: Part) -> Result<Part, String> {
+    match std::env::var(variable) {
+        Ok(text) => text.parse::<Part>().map_err(|error| format!("{variable}: {error}")),
+        Err(_unset) => Ok(otherwise),
     }
-    trials
 }
 
-/// The twenty that every run decides: four pillars, five databases, one each.
-fn core(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
-    let mut seen = BTreeSet::new();
-    let of_one = scenarios.iter().filter(|scenario| Database::ALL.contains(&scenario.database));
-    of_one.filter(|scenario| seen.insert((scenario.pillar, scenario.database))).map(|scenario| scenario.id).collect()
-}
-
-/// Which part: what the variable says, or the part whose turn it is today.
-fn part(variable: &str, days: usize) -> Result<Part, String> {
-    let text = std::env::var(variable).unwrap_or_else(|_| format!("today/{days}"));
-    text.parse().map_err(|error| format!("{variable}: {error}"))
-}
-
-fn name_of(scenario: &Scenario, sabotage: Option<&Sabotage>) -> String {
-    match sabotage {
-        None => scenario.id.to_owned(),
-        Some(sabotage) => format!("{} turns red under {}", scenario.id, sabotage.id),
+fn name_of(job: &Job) -> String {
+    match job.sabotage {
+        None => job.scenario.id.to_owned(),
+        Some(sabotage) => format!("{} turns red under {}", job.scenario.id, sabotage.id),
     }
 }
 
@@ -242,7 +213,7 @@ impl Lab {
                 let peak = open.session.peak_memory_bytes();
                 let finished = bundle
                     .update(|evidence| evidence.topology.peak_memory_bytes = peak)
-                    .and_then(|()| bundle.finish(time::OffsetDateTime::now_utc()));
+                    .and_then(|()| bundle.finish(OffsetDateTime::now_utc()));
                 if let Ok(bundle) = finished {
                     eprintln!("report: {}", bundle.report_path().display());
                 }

@@ -1,11 +1,13 @@
 //! Runs scenarios on a shared platform, side by side where they do not disturb each other.
 
+mod choice;
 mod evidence;
 mod lanes;
 mod lent;
 mod proof;
 mod session;
 
+pub use choice::{Choice, core_ids};
 pub use evidence::{describe_images, describe_topology, new_evidence, note_what_images_lack};
 pub use lanes::{Job, run_all};
 pub use proof::{NoPart, Part, proof_of, proofs_of};
