@@ -90,7 +90,7 @@ check *ARGS:
 policy *ARGS:
     @cargo run -p dora-scenarios --bin dora -- policy "$@"
 
-# Look at a report: report open|show
+# Look at a report, or at the schema of its evidence: report open|show|schema
 [no-exit-message]
 report *ARGS:
     @cargo run -p dora-scenarios --bin dora -- report "$@"

@@ -1,4 +1,4 @@
-//! The JSON schema of `evidence.json`.
+//! The JSON schema of `evidence.json`, which is also published as the file `evidence.schema.json` of this crate.
 
 use crate::Evidence;
 

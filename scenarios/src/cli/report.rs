@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Subcommand;
-use dora_reports::{Bundle, terminal};
+use dora_reports::{Bundle, schema, terminal};
 
 use super::{RUNS, error::CliError, run::layout};
 
@@ -23,9 +23,11 @@ pub enum ReportCommand {
         /// A run or a bundle's folder; the newest without it
         bundle: Option<PathBuf>,
     },
+    /// Print the JSON schema of evidence.json
+    Schema,
 }
 
-/// Renders the bundle anew from its evidence, then opens or prints it.
+/// Renders a bundle anew from its evidence, then opens or prints it; or prints what evidence of this version looks like.
 pub fn report(command: &ReportCommand) -> Result<ExitCode, CliError> {
     match command {
         ReportCommand::Open { bundle } => {
@@ -43,6 +45,7 @@ pub fn report(command: &ReportCommand) -> Result<ExitCode, CliError> {
             let bundle = find(bundle.as_deref())?;
             out!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())).trim_end());
         }
+        ReportCommand::Schema => out!("{:#}", schema::json_schema()),
     }
     Ok(ExitCode::SUCCESS)
 }
