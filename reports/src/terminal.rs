@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::evidence::{Evidence, Measured, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
+use crate::evidence::{CheckOutcome, Evidence, Measured, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
 use crate::{order, text};
 
 /// How the summary is laid out.
@@ -42,30 +42,52 @@ pub fn summary(evidence: &Evidence, layout: Layout, bundle: Option<&Path>) -> St
     page.out
 }
 
-/// What does not change from run to run: scenarios, verdicts, ids of findings, names of measures and whether their
-/// limits were met. In the order of the scenarios' ids.
+/// The [`stable_part`] of every scenario, in the order of their ids.
 #[must_use]
 pub fn stable_summary(evidence: &Evidence) -> String {
     let mut scenarios: Vec<_> = evidence.scenarios.iter().collect();
     scenarios.sort_by(|a, b| a.scenario.cmp(&b.scenario));
-    let mut out = String::new();
-    for scenario in scenarios {
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "{}: {}", scenario.scenario, scenario.verdict);
-        for measure in &scenario.measured {
-            let met = match (measure.limit, measure.met) {
-                (None, _) => "measured",
-                (Some(_), Some(true)) => "met",
-                (Some(_), Some(false)) => "not met",
-                (Some(_), None) => "not observed",
-            };
-            let _ = writeln!(out, "  {} {met}", measure.name);
-        }
-        for finding in &scenario.findings {
-            let _ = writeln!(out, "  {} {}", finding.severity.text(), finding.id);
+    scenarios.into_iter().map(stable_part).collect()
+}
+
+/// What does not change from one run of a scenario to the next with the same verdict: clauses, kinds of faults, names of measures and
+/// whether their limits were met, answers of checkers, what was probed and whether it answered as expected, ids of findings that count.
+/// Without values, times and places, and without notes, which tell of this one run.
+#[must_use]
+pub fn stable_part(scenario: &ScenarioEvidence) -> String {
+    let mut lines = vec![format!("{}: {}", scenario.scenario, scenario.verdict), format!("  clauses {}", scenario.clauses.join(", "))];
+    lines.extend(scenario.faults.iter().map(|fault| format!("  fault {}", fault.kind)));
+    for measure in &scenario.measured {
+        let met = match (measure.limit, measure.met) {
+            (None, _) => "measured",
+            (Some(_), Some(true)) => "met",
+            (Some(_), Some(false)) => "not met",
+            (Some(_), None) => "not observed",
+        };
+        lines.push(format!("  {} {met}", measure.name));
+    }
+    for check in &scenario.checks {
+        let answer = match check.outcome {
+            CheckOutcome::Holds => "holds",
+            CheckOutcome::Violated => "violated",
+            CheckOutcome::Undecided => "undecided",
+        };
+        lines.push(format!("  check {} ({}) {answer}", check.name, check.model));
+    }
+    for matrix in &scenario.matrices {
+        lines.push(format!("  matrix {}: {}", matrix.title, matrix.columns.join(", ")));
+        for row in &matrix.rows {
+            let (right, wrong): (Vec<_>, Vec<_>) = row.cells.iter().flatten().partition(|cell| cell.ok);
+            lines.push(format!("    {}: {} of {} as expected", row.name, right.len(), right.len() + wrong.len()));
         }
     }
-    out
+    if !scenario.contents.is_empty() {
+        let equal = scenario.contents.iter().all(|row| row.equal);
+        lines.push(format!("  contents {}", if equal { "equal" } else { "different" }));
+    }
+    let counting = scenario.findings.iter().filter(|finding| finding.severity > Severity::Note);
+    lines.extend(counting.map(|finding| format!("  {} {}", finding.severity.text(), finding.id)));
+    lines.join("\n") + "\n"
 }
 
 /// The one measure of a scenario that a reader wants first: a missed limit, or how long service was gone, or how many

@@ -6,7 +6,8 @@
 //! A filter (`cargo test --test platform -- ha/redis`) chooses from everything, whatever the day, unless one of the variables is set.
 //! `--list` lists what the same command without `--list` would run: without a filter today's trials, `--list /` all of them.
 //! Method: one production platform for all; the trials of one database run one after the other, those of different databases
-//! side by side.
+//! side by side. What does not change from run to run of a satisfied core scenario is compared with `snapshots/`; after a wanted change
+//! `INSTA_UPDATE=always cargo test --test platform -- ha/redis/master-killed --exact` writes it anew. One that is missing is a failure.
 //! What it writes: a bundle below `target/dora`, as `dora conform` does, so that a red test can be looked at.
 
 use std::{
@@ -30,10 +31,11 @@ use dora_harness::{
 use dora_reports::{
     BundleWriter,
     evidence::{ProofOutcome, Verdict},
+    terminal::stable_part,
 };
 use dora_scenarios::{
-    Sabotage, Scenario,
-    runner::{Choice, Job, Part, Session, SessionOptions, describe_images, describe_topology, new_evidence, proof_of},
+    Sabotage, Scenario, all,
+    runner::{Choice, Job, Part, Session, SessionOptions, core_ids, describe_images, describe_topology, new_evidence, proof_of},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use time::OffsetDateTime;
@@ -187,11 +189,17 @@ impl Lab {
         let told = format!("{}: {}\n{:#?}", evidence.verdict, evidence.reason, evidence.findings);
         match sabotage {
             None => {
-                let verdict = evidence.verdict;
+                let (verdict, stable) = (evidence.verdict, stable_part(&evidence));
                 if let Some(bundle) = open.bundle.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                     bundle.record(evidence).map_err(|error| error.to_string())?;
                 }
-                if verdict == Verdict::Satisfied { Ok(()) } else { Err(told.into()) }
+                if verdict != Verdict::Satisfied {
+                    return Err(told.into());
+                }
+                if core_ids(&all()).contains(scenario.id) {
+                    insta::assert_snapshot!(scenario.id.replace('/', "-"), stable);
+                }
+                Ok(())
             }
             Some(sabotage) => {
                 let proof = proof_of(&evidence, sabotage);
