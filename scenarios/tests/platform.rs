@@ -35,7 +35,10 @@ use dora_reports::{
 };
 use dora_scenarios::{
     Sabotage, Scenario, all,
-    runner::{Choice, Job, Part, Session, SessionOptions, core_ids, describe_images, describe_topology, new_evidence, proof_of},
+    runner::{
+        Choice, Job, Part, Session, SessionOptions, core_ids, describe_images, describe_topology, new_evidence, note_what_images_lack,
+        proof_of,
+    },
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use time::OffsetDateTime;
@@ -168,7 +171,8 @@ impl Lab {
             sustain: SUSTAIN,
             progress: Arc::new(|event| eprintln!("{event:?}")),
         };
-        let evidence = new_evidence(&options, Some(&info), &Catalogue::load());
+        let catalogue = Catalogue::load();
+        let evidence = new_evidence(&options, Some(&info), &catalogue);
         let mut bundle = BundleWriter::create(&dir, evidence).map_err(|error| error.to_string())?;
         let reaper = Reaper::start(&run).map_err(|error| error.to_string())?;
         let session = Session::open(engine, options).await.map_err(|error| error.to_string())?;
@@ -176,6 +180,7 @@ impl Lab {
         let topology = describe_topology(&session);
         bundle
             .update(|evidence| {
+                note_what_images_lack(&mut evidence.clauses, &images, &catalogue);
                 evidence.images = images;
                 evidence.topology = topology;
             })

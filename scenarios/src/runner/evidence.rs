@@ -23,6 +23,11 @@ const NOT_SHOWN: [&str; 4] = [
     "The run lasts minutes: what only shows after days (leaks, growth, expiry) is not shown.",
 ];
 
+/// What stands in place of an image's capabilities when it told none: "image: did not answer, and why".
+const UNTOLD: &str = "image";
+/// How long an image may take to say what it can do.
+const ASK_LIMIT: Duration = Duration::from_secs(20);
+
 /// Evidence of a run that has just begun, with every clause of the catalogue not yet evidenced.
 pub fn new_evidence(options: &SessionOptions, info: Option<&EngineInfo>, catalogue: &Catalogue) -> Evidence {
     let host = info.map_or_else(HostInfo::default, |info| HostInfo {
@@ -75,15 +80,20 @@ fn clauses(catalogue: &Catalogue) -> Vec<ClauseEvidence> {
         .collect()
 }
 
-/// Says of each clause that no image in use can show what is missing, in the words of the image that was asked.
+/// Says of each clause that needs something of an image what is missing, in the words of the image that was asked, or that it did not say.
 pub fn note_what_images_lack(clauses: &mut [ClauseEvidence], images: &[ImageUsed], catalogue: &Catalogue) {
     for clause in catalogue.clauses() {
         let Some(need) = &clause.needs else { continue };
-        let answer = images.iter().find(|image| image.name == need.image).and_then(|image| image.capabilities.get(&need.capability));
-        if let (Some(answer), Some(evidence)) = (answer, clauses.iter_mut().find(|evidence| evidence.id == clause.id.as_str()))
-            && answer != "yes"
-        {
-            evidence.reason = format!("the image {} has no {} (it answers: {}={answer})", need.image, need.capability, need.capability);
+        let Some(image) = images.iter().find(|image| image.name == need.image) else { continue };
+        let Some(evidence) = clauses.iter_mut().find(|evidence| evidence.id == clause.id.as_str()) else { continue };
+        let (name, capability) = (&need.image, &need.capability);
+        match image.capabilities.get(capability).map(String::as_str) {
+            Some("yes") => {}
+            Some(answer) => evidence.reason = format!("the image {name} has no {capability} (it answers: {capability}={answer})"),
+            None => {
+                let why = image.capabilities.get(UNTOLD).map_or("says nothing of it", String::as_str);
+                evidence.reason = format!("whether the image {name} has {capability} is not known: it {why}");
+            }
         }
     }
 }
@@ -133,15 +143,15 @@ fn describe_node(node: &Node, role: Option<&String>) -> NodeEvidence {
     }
 }
 
-/// The images in use; a node of each is asked what it can do.
+/// The images in use; a node of each is asked what it can do. Where there is no answer, that is said instead.
 pub async fn describe_images(ground: &Ground) -> Vec<ImageUsed> {
     let nodes = ground.nodes();
     let mut images = Vec::new();
     for image in ground.images().iter() {
         let node = nodes.iter().find(|node| node.image() == image.name && node.has_database());
         let capabilities = match node {
-            Some(node) => ask(node).await,
-            None => BTreeMap::new(),
+            Some(node) => ask(node).await.unwrap_or_else(|why| untold(format!("did not answer: {why}"))),
+            None => untold("was not asked: the platform started no database from it".to_owned()),
         };
         images.push(ImageUsed {
             name: image.name.clone(),
@@ -154,10 +164,45 @@ pub async fn describe_images(ground: &Ground) -> Vec<ImageUsed> {
     images
 }
 
-async fn ask(node: &Node) -> BTreeMap<String, String> {
-    let Ok(script) = assets::text(&format!("images/{}/capabilities.sh", node.image())) else { return BTreeMap::new() };
-    match node.exec(&["sh", "-c", script], &[], Duration::from_secs(20)).await {
-        Ok(output) => output.stdout.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        Err(_unanswered) => BTreeMap::new(),
+/// What stands in place of capabilities.
+fn untold(why: String) -> BTreeMap<String, String> {
+    BTreeMap::from([(UNTOLD.to_owned(), why)])
+}
+
+/// What the image of a node says that it can do; otherwise why it does not.
+async fn ask(node: &Node) -> Result<BTreeMap<String, String>, String> {
+    let script = assets::text(&format!("images/{}/capabilities.sh", node.image())).map_err(|error| error.to_string())?;
+    let output = node.exec(&["sh", "-c", script], &[], ASK_LIMIT).await.map_err(|error| error.to_string())?;
+    let answers: BTreeMap<String, String> =
+        output.stdout.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    if answers.is_empty() {
+        let words = output.stderr.trim();
+        let words = if words.is_empty() { "it printed nothing" } else { words };
+        return Err(format!("its capabilities.sh ended with {}: {words}", output.code));
+    }
+    Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the report says of a clause that needs `mongos`, beside an image of these capabilities.
+    fn reason(capabilities: BTreeMap<String, String>) -> String {
+        let catalogue = Catalogue::load();
+        let mut evidence = clauses(&catalogue);
+        let image = ImageUsed { name: "mongodb".to_owned(), capabilities, ..ImageUsed::default() };
+        note_what_images_lack(&mut evidence, &[image], &catalogue);
+        evidence.into_iter().find(|clause| clause.id == "HA-MDB-2").unwrap().reason
+    }
+
+    #[test]
+    fn what_an_image_lacks_or_does_not_say_is_told() {
+        let says = |answer: &str| BTreeMap::from([("mongos".to_owned(), answer.to_owned())]);
+        assert_eq!(reason(says("yes")), "");
+        assert_eq!(reason(says("no")), "the image mongodb has no mongos (it answers: mongos=no)");
+        let unknown = "whether the image mongodb has mongos is not known";
+        assert_eq!(reason(BTreeMap::new()), format!("{unknown}: it says nothing of it"));
+        assert_eq!(reason(untold("did not answer: no shell".to_owned())), format!("{unknown}: it did not answer: no shell"));
     }
 }
