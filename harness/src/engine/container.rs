@@ -10,7 +10,11 @@ use bollard::{
     },
 };
 use futures_util::StreamExt as _;
-use testcontainers::{CopyTargetOptions, GenericImage, ImageExt as _, core::Mount, runners::AsyncRunner as _};
+use testcontainers::{
+    CopyTargetOptions, GenericImage, ImageExt as _, TestcontainersError,
+    core::{Mount, client::ClientError},
+    runners::AsyncRunner as _,
+};
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
 
@@ -112,17 +116,17 @@ impl Engine {
         };
         let _slot = self.create_slots.acquire().await;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let failed = |reason: String| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
+        let failed = |error: bollard::errors::Error| {
+            let otherwise = |reason| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
+            EngineError::sorted(format!("start the pod of {}", spec.node), error, otherwise)
+        };
         let created = self.docker.create_container(Some(options), body).await.map_err(|error| {
             if EngineError::is_conflict(&error) {
                 return EngineError::Taken { node: spec.node.to_owned(), container: name.clone() };
             }
-            failed(error.to_string())
+            failed(error)
         })?;
-        self.docker
-            .start_container(&created.id, None::<bollard::query_parameters::StartContainerOptions>)
-            .await
-            .map_err(|e| failed(e.to_string()))?;
+        self.docker.start_container(&created.id, None::<bollard::query_parameters::StartContainerOptions>).await.map_err(failed)?;
         Ok(created.id)
     }
 
@@ -172,12 +176,20 @@ impl Engine {
             // The run's label and its reaper decide how long it lives, not a destructor in the middle of a fault.
             Ok(container) => Ok(ManuallyDrop::new(container).id().to_owned()),
             Err(error) => {
+                let failed = |reason: String| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
+                // What testcontainers says names the step, too.
                 let text = error.to_string();
-                if text.contains("no space left on device") {
-                    return Err(EngineError::DiskFull { what: format!("start node {}", spec.node) });
+                let error = match of_client(error) {
+                    Some(error) => EngineError::sorted(format!("start node {}", spec.node), error, |_| failed(text)),
+                    None => failed(text),
+                };
+                match error {
+                    EngineError::Start { node, reason, .. } => {
+                        let log_tail = self.logs(&format!("dora-{}-{}", spec.run, spec.node), 20).await.unwrap_or_default();
+                        Err(EngineError::Start { node, reason, log_tail })
+                    }
+                    full_or_gone => Err(full_or_gone),
                 }
-                let log_tail = self.logs(&format!("dora-{}-{}", spec.run, spec.node), 20).await.unwrap_or_default();
-                Err(EngineError::Start { node: spec.node.to_owned(), reason: text, log_tail })
             }
         }
     }
@@ -288,5 +300,19 @@ impl Engine {
             Err(error) if EngineError::is_not_found(&error) || error.to_string().contains("already in progress") => Ok(()),
             Err(error) => Err(EngineError::request(format!("remove {container}"), error)),
         }
+    }
+}
+
+/// The engine's client's own error in one of testcontainers', where there is one.
+fn of_client(error: TestcontainersError) -> Option<bollard::errors::Error> {
+    match error {
+        TestcontainersError::Client(
+            ClientError::CreateContainer(error)
+            | ClientError::StartContainer(error)
+            | ClientError::InspectContainer(error)
+            | ClientError::UploadToContainerError(error)
+            | ClientError::PullImage { err: error, .. },
+        ) => Some(error),
+        _ => None,
     }
 }

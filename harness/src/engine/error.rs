@@ -51,8 +51,8 @@ pub enum EngineError {
         /// The container's name.
         container: String,
     },
-    /// An image is not there and could not be built.
-    #[error("failed to build image {image}: {reason}{}", tail(log_tail))]
+    /// An image is not there, and it could not be built or is somebody else's.
+    #[error("failed to build image {image}: {reason}{}\n  mend the cause named above, then `dora images --build`", tail(log_tail))]
     Build {
         /// The image's name in the catalogue.
         image: String,
@@ -146,11 +146,26 @@ impl EngineError {
         if text.contains("no space left on device") {
             return Self::DiskFull { what };
         }
-        let answered = matches!(source, bollard::errors::Error::DockerResponseServerError { .. });
+        // Whose words may be about any connection: a build that cannot reach a mirror, for one.
+        let answered = matches!(
+            source,
+            bollard::errors::Error::DockerResponseServerError { .. }
+                | bollard::errors::Error::DockerStreamError { .. }
+                | bollard::errors::Error::DockerContainerWaitError { .. }
+        );
         if !answered && (text.contains("onnect") || text.contains("ipe") || text.contains("hyper") || text.contains("socket")) {
             return Self::Gone { what };
         }
         Self::Request { what, source: Box::new(source) }
+    }
+
+    /// As [`EngineError::request`], but what is neither a full disk nor an engine that went away becomes what `otherwise` makes of the
+    /// client's words.
+    pub(crate) fn sorted(what: impl Into<String>, source: bollard::errors::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
+        match Self::request(what, source) {
+            Self::Request { source, .. } => otherwise(source.to_string()),
+            sorted => sorted,
+        }
     }
 
     /// Whether the engine answered that the name is taken.

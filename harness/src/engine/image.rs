@@ -184,9 +184,6 @@ impl Engine {
             .build();
         let mut lines: Vec<String> = Vec::new();
         let failed = |reason: String, lines: &[String]| {
-            if reason.contains("no space left on device") {
-                return EngineError::DiskFull { what: format!("build image {}", source.name) };
-            }
             if base == BASE_OF_ALL && lines.iter().all(|line| line.starts_with("Step 1") || line.starts_with("Step 2")) {
                 return EngineError::BaseMissing { base: BASE_OF_ALL.to_owned() };
             }
@@ -195,9 +192,11 @@ impl Engine {
         };
         let mut stream = Box::pin(self.docker.build_image(options, None, Some(bollard::body_full(context.into()))));
         while let Some(event) = stream.next().await {
-            let event = event.map_err(|error| failed(error.to_string(), &lines))?;
-            if let Some(detail) = event.error_detail {
-                return Err(failed(detail.message.unwrap_or_default(), &lines));
+            let what = || format!("build image {}", source.name);
+            // A step that failed comes as an error, too, with the builder's words: the engine's client makes it one.
+            let event = event.map_err(|error| EngineError::sorted(what(), error, |reason| failed(reason, &lines)))?;
+            if event.error_detail.is_some() {
+                return Err(failed("the builder does not say why".into(), &lines));
             }
             for line in event.stream.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
                 progress(BuildProgress::Line(source.name.clone(), line.to_owned()));
@@ -211,11 +210,13 @@ impl Engine {
     }
 
     async fn describe(&self, name: &str, reference: &str, replaced: bool) -> Result<ImageUse, EngineError> {
-        let inspected = self.docker.inspect_image(reference).await.map_err(|error| EngineError::Build {
+        let missing = |reason: String| EngineError::Build {
             image: name.to_owned(),
-            reason: format!("`{reference}` is not on this engine ({error}); pull or build it first"),
+            reason: format!("`{reference}` is not on this engine ({reason}); pull or build it first"),
             log_tail: Vec::new(),
-        })?;
+        };
+        let inspected = self.docker.inspect_image(reference).await;
+        let inspected = inspected.map_err(|error| EngineError::sorted(format!("inspect {reference}"), error, missing))?;
         let labels = inspected.config.and_then(|config| config.labels).unwrap_or_default();
         let label = |key: &str| labels.get(key).cloned().unwrap_or_else(|| "not stated".into());
         Ok(ImageUse {

@@ -1,6 +1,6 @@
 //! Errors of the command line, each with its exit code.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use dora_harness::{
     check::Mismatch,
@@ -60,7 +60,7 @@ pub enum CliError {
         mismatch: Box<Mismatch>,
     },
     /// A file.
-    #[error("failed to {what} {}: {source}", path.display())]
+    #[error("failed to {what} {}: {source}{}", path.display(), room(source))]
     File {
         /// What was tried.
         what: &'static str,
@@ -85,6 +85,14 @@ impl CliError {
             | Self::Engine(EngineError::UnknownImage { .. }) => 2,
             Self::Engine(_) | Self::Ground(_) | Self::Fault(_) | Self::Bundle(_) | Self::File { .. } => 3,
         }
+    }
+}
+
+/// What to do about a file that found no room.
+fn room(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "; make room there, then start again",
+        _ => "",
     }
 }
 

@@ -29,12 +29,14 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     // Until everything stands, the run is bound to this process.
     let reaper = Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: run.as_str().into(), source })?;
     progress.begin("platform", "starts");
+    let dir = Path::new(RUNS).join(run.as_str());
     let started = async {
         let ground = Ground::lay(engine, GroundOptions { run: run.clone(), kind: RunKind::Kept, profile, images }).await?;
         for (node, equipment) in args.equip {
             ground.equip(&node, equipment);
         }
         platform.start(&ground, &members).await?;
+        save(&ground, &platform, &dir).await?;
         Ok::<_, CliError>(ground)
     };
     let outcome = tokio::select! {
@@ -48,8 +50,6 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
             return failed.map_or(Ok(ExitCode::from(130)), |outcome| outcome.map(|_| ExitCode::SUCCESS));
         }
     };
-    let dir = Path::new(RUNS).join(run.as_str());
-    save(&ground, &platform, &dir).await?;
     progress.end("platform", &format!("every node has its role after {:.1} s", ground.boot().now_ms() / 1e3));
     let ca = std::path::absolute(dir.join(CA)).unwrap_or_else(|_| dir.join(CA));
     out!("run       {run}\nCA        {}", ca.display());
