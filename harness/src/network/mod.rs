@@ -32,4 +32,4 @@ pub use policy::{Policy, Rule, Service, Zone};
 pub use read::{PolicyError, PolicyFault, PolicyFileError};
 pub use rules::{Allowance, NodeRules};
 pub use sockets::{Listening, listeners};
-pub use zones::Zones;
+pub use zones::{FIREWALL, Zones};

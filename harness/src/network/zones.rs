@@ -16,8 +16,8 @@ use crate::{
     topology::{Ground, GroundError, Node},
 };
 
-/// The image whose files are nftables' command.
-const IMAGE: &str = "firewall";
+/// The image whose files are nftables' command; the harness copies them out of it, no node runs it.
+pub const FIREWALL: &str = "firewall";
 /// Where they are in it.
 const IMAGE_FOLDER: &str = "/firewall";
 /// Where they go in a pod; the scripts of `config/network` know it, too.
@@ -56,8 +56,8 @@ impl Zones {
         .collect();
         let mut subnets: BTreeMap<String, String> = networks.iter().map(|(zone, network)| ((*zone).to_owned(), network.subnet())).collect();
         subnets.insert(policy.home.clone(), ground.network().subnet());
-        let images = engine.ensure_images(&[IMAGE], &BTreeMap::new(), Arc::new(|_| {})).await?;
-        let tools = engine.files_of_image(run, kind, &images.get(IMAGE)?.reference, IMAGE_FOLDER).await?;
+        let images = engine.ensure_images(&[FIREWALL], &BTreeMap::new(), Arc::new(|_| {})).await?;
+        let tools = engine.files_of_image(run, kind, &images.get(FIREWALL)?.reference, IMAGE_FOLDER).await?;
         let volume = engine.create_volume(run, kind, "seats", "program", None).await?;
         let seat = |zone: &str| {
             let network = networks.get(zone).unwrap_or_else(|| ground.network());

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::engine::{Engine, EngineError, RunId, RunKind};
 
-/// The image that holds the libraries.
-const TOOLBOX: &str = "toolbox";
+/// The image that holds the libraries; the harness copies them out of it, no node runs it.
+pub const TOOLBOX: &str = "toolbox";
 /// Where the faults' files are in a node.
 pub const FAULT_DIR: &str = "/dora/fault";
 /// The library that lies about the time, and the file that says by how much.

@@ -9,7 +9,7 @@ mod starts;
 mod wiring;
 
 pub use boot::{BootLog, BootSpan};
-pub use equipment::{CLOCK, DISK, Equipment, POWER};
+pub use equipment::{CLOCK, DISK, Equipment, POWER, TOOLBOX};
 pub use ground::{Exception, Ground, GroundError, GroundOptions, PodSpec, Seat};
 pub use node::{Node, NodeHealth, NodeRecord};
 pub use profile::{Member, Profile, UnknownName};

@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dora_fixtures::dataset::Size;
-use dora_harness::{network::Policy, topology::Profile};
+use dora_fixtures::{assets::ImageSource, dataset::Size};
+use dora_harness::{
+    network::{FIREWALL, Policy},
+    topology::{Profile, TOOLBOX},
+};
 use serde::Deserialize;
 
 use super::{PlatformArgs, error::CliError};
@@ -75,11 +78,22 @@ impl Config {
         })
     }
 
-    /// The user's own images: the file's, overridden by the command line's.
-    pub fn replacements(&self, args: &PlatformArgs) -> BTreeMap<String, String> {
+    /// The user's own images: the file's, overridden by the command line's. All of them are of nodes.
+    pub fn replacements(&self, args: &PlatformArgs) -> Result<BTreeMap<String, String>, CliError> {
         let mut replacements = self.images.clone();
         replacements.extend(args.images.iter().cloned());
-        replacements
+        let (tools, known): (Vec<String>, Vec<String>) =
+            ImageSource::all().into_iter().map(|source| source.name).partition(|name| [FIREWALL, TOOLBOX].contains(&name.as_str()));
+        for name in replacements.keys() {
+            if tools.contains(name) {
+                let why = "it holds the harness's own tools, and no node runs it";
+                return Err(CliError::Usage(format!("the image `{name}` cannot be replaced: {why}; leave it out")));
+            }
+            if !known.contains(name) {
+                return Err(CliError::Usage(format!("there is no image called `{name}` to be replaced; known are: {}", known.join(", "))));
+            }
+        }
+        Ok(replacements)
     }
 }
 
@@ -106,7 +120,7 @@ mod tests {
         let config = read("profile = \"staging\"\njobs = 3\nsize = \"medium\"\n[images]\nmongodb = \"mongo:7.0\"\n").unwrap();
         let args = PlatformArgs { profile: None, images: vec![("mongodb".into(), "mine:1".into())] };
         assert_eq!(config.profile(&args).unwrap(), Profile::Staging);
-        assert_eq!(config.replacements(&args)["mongodb"], "mine:1");
+        assert_eq!(config.replacements(&args).unwrap()["mongodb"], "mine:1");
         assert_eq!(config.size, Some(Size::Medium));
     }
 

@@ -9,7 +9,7 @@ use super::{ImagesArgs, config::Config, error::CliError, progress::Progress};
 
 /// Lists the images of the catalogue; with `--build` builds what is missing and asks each what it can do.
 pub async fn images(args: ImagesArgs, config: &Config) -> Result<ExitCode, CliError> {
-    let replacements = config.replacements(&args.platform);
+    let replacements = config.replacements(&args.platform)?;
     if !args.build {
         for source in assets::ImageSource::all() {
             let label = |key: &str| {

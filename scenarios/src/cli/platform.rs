@@ -17,15 +17,16 @@ const CA: &str = "ca.crt";
 
 /// Starts the platform and leaves it running.
 pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
-    let engine = Engine::connect().await?;
     let profile = config.profile(&args.platform)?;
+    let replacements = config.replacements(&args.platform)?;
+    let engine = Engine::connect().await?;
     let members = if args.only.is_empty() { Member::ALL.to_vec() } else { args.only };
     let run = RunId::generate();
     let progress = Arc::new(Progress::new());
     let builds = Arc::clone(&progress);
     let platform = Platform::default();
     let names = platform.images(&members, profile)?;
-    let images = engine.ensure_images(&names, &config.replacements(&args.platform), Arc::new(move |event| builds.build(event))).await?;
+    let images = engine.ensure_images(&names, &replacements, Arc::new(move |event| builds.build(event))).await?;
     // Until everything stands, the run is bound to this process.
     let reaper = Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: run.as_str().into(), source })?;
     progress.begin("platform", "starts");

@@ -56,8 +56,9 @@ pub struct Request<'a> {
 /// Carries a run out and prints its summary. The exit code is `judge`'s word on the bundle, unless the run itself failed.
 pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> ExitCode) -> Result<ExitCode, CliError> {
     let Request { jobs, purpose, mut members, keep, options: chosen } = request;
-    // Before anything is started: a policy that is none must leave nothing behind.
+    // Before anything is started: a policy or an image that is none must leave nothing behind.
     let policy = Arc::new(config.policy(chosen.policy.as_deref())?);
+    let replacements = config.replacements(&chosen.platform)?;
     let engine = Engine::connect().await?;
     let info = engine.info().await?;
     let run = RunId::generate();
@@ -75,7 +76,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         profile: config.profile(&chosen.platform)?,
         members,
         images: jobs.iter().flat_map(|job| job.scenario.images()).copied().collect(),
-        replacements: config.replacements(&chosen.platform),
+        replacements,
         policy,
         histories,
         seed: chosen.seed,

@@ -81,6 +81,11 @@ fn what_does_not_exist_is_wrong_usage_and_the_answer_names_what_does() {
     refused(folder, &["conform", "--size", "large"], 2, &["large", "medium"]);
     refused(folder, &["up", "--only", "cassandra"], 2, &["cassandra", "redis"]);
     refused(folder, &["prove", "--part", "8/7"], 2, &["8/7"]);
+    for command in ["conform", "prove", "up", "images"] {
+        refused(folder, &[command, "--image", "nosuch=x:1"], 2, &["no image called `nosuch`", "neo4j-cluster, neo4j-community"]);
+        refused(folder, &[command, "--image", "toolbox=x:1"], 2, &["`toolbox` cannot be replaced"]);
+        refused(folder, &[command, "--image", "firewall=x:1"], 2, &["`firewall` cannot be replaced"]);
+    }
     refused(folder, &["conform", "--jobs", "0"], 2, &["--jobs"]);
     refused(folder, &["fault", "inject", "gremlins", "--node", "pg1"], 2, &["gremlins"]);
     refused(folder, &["fault", "inject", "kill"], 2, &["--node"]);
@@ -101,6 +106,8 @@ fn a_file_that_is_none_is_wrong_usage_and_the_answer_says_where() {
     refused(folder, &["conform", "--config", "unknown.toml"], 2, &["unknown.toml", "speed"]);
     std::fs::write(folder.join("size.toml"), "size = \"large\"\n").unwrap();
     refused(folder, &["conform", "--config", "size.toml"], 2, &["size.toml", "large", "medium"]);
+    std::fs::write(folder.join("images.toml"), "[images]\nnosuch = \"x:1\"\n").unwrap();
+    refused(folder, &["conform", "--config", "images.toml"], 2, &["no image called `nosuch`", "redis"]);
     refused(folder, &["conform", "--config", "missing.toml"], 2, &["missing.toml"]);
     std::fs::write(folder.join("policy.toml"), "zones = 3\n").unwrap();
     refused(folder, &["conform", "--policy", "policy.toml"], 2, &["policy.toml"]);
