@@ -83,7 +83,10 @@ pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use dora_fixtures::catalogue::{Catalogue, Objective, Unpromised};
+    use dora_harness::{network::FIREWALL, topology::TOOLBOX};
 
     use super::*;
     use crate::{Database, Pillar, ha::Goal, performance::Slo};
@@ -107,6 +110,17 @@ mod tests {
             assert_eq!(scenario.deadline_with(Size::Small), scenario.deadline);
             assert_eq!(scenario.deadline_with(Size::Medium) > scenario.deadline, loads, "{}", scenario.id);
         }
+    }
+
+    #[test]
+    fn the_tools_of_scenarios_that_put_them_into_nodes_are_built_before_the_run() {
+        let that_need = |image: &str| -> BTreeSet<&'static str> {
+            let scenarios = all().into_iter().filter(|scenario| scenario.images().contains(&image));
+            scenarios.map(|scenario| scenario.id).collect()
+        };
+        let cut_off = ["ha/postgres/lost-fsync", "ha/postgres/power-loss-all-nodes", "ha/redis/durability-levels-power-loss"];
+        assert_eq!(that_need(TOOLBOX), BTreeSet::from(cut_off));
+        assert_eq!(that_need(FIREWALL), security::zones::SCENARIOS.iter().map(|scenario| scenario.id).collect::<BTreeSet<_>>());
     }
 
     #[test]

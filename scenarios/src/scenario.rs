@@ -123,17 +123,18 @@ impl Scenario {
         }
     }
 
-    /// Images, by name in the catalogue, of nodes that it starts for itself beside the platform. They are built before the run begins, and only
-    /// where a scenario is selected that needs them: they may take minutes.
+    /// Images, by name in the catalogue, of nodes that it starts for itself beside the platform, or whose files it puts into nodes. They are
+    /// built before the run begins, and only where a scenario is selected that needs them: they may take minutes.
     pub fn images(&self) -> &'static [&'static str] {
-        // Replication to a second datacentre is in a release of its own, which the platform does not run otherwise.
-        if self.clauses.contains(&"HA-IDB-2") {
-            &[dora_harness::database::influxdb::datacentres::IMAGE]
-        } else if self.clauses.iter().any(|clause| clause.starts_with("SEC-REST-")) {
+        match self.case() {
+            "zones" => &[dora_harness::network::FIREWALL],
+            // Their disks have a cache that a loss of power empties.
+            "power-loss-all-nodes" | "lost-fsync" | "durability-levels-power-loss" => &[dora_harness::topology::TOOLBOX],
+            // Replication to a second datacentre is in a release of its own, which the platform does not run otherwise.
+            _ if self.clauses.contains(&"HA-IDB-2") => &[dora_harness::database::influxdb::datacentres::IMAGE],
             // Keys of encrypted volumes are made by a server that is there before the databases.
-            &["openbao"]
-        } else {
-            &[]
+            _ if self.clauses.iter().any(|clause| clause.starts_with("SEC-REST-")) => &["openbao"],
+            _ => &[],
         }
     }
 

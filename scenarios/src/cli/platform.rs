@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write as _, os::unix::fs::OpenOptionsExt as
 use dora_harness::{
     engine::{Engine, RunId, RunKind, reaper::Reaper},
     platform::Platform,
-    topology::{Ground, GroundOptions, Member},
+    topology::{Ground, GroundOptions, Member, TOOLBOX},
 };
 
 use super::{RUNS, RunArgs, UpArgs, config::Config, error::CliError, progress::Progress};
@@ -25,7 +25,10 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     let progress = Arc::new(Progress::new());
     let builds = Arc::clone(&progress);
     let platform = Platform::default();
-    let names = platform.images(&members, profile)?;
+    let mut names = platform.images(&members, profile)?;
+    if args.equip.iter().any(|(_, equipment)| equipment.needs_toolbox()) {
+        names.push(TOOLBOX);
+    }
     let images = engine.ensure_images(&names, &replacements, Arc::new(move |event| builds.build(event))).await?;
     // Until everything stands, the run is bound to this process.
     let reaper = Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: run.as_str().into(), source })?;
