@@ -16,18 +16,34 @@ pub struct DeadlineError {
     pub last: String,
 }
 
-/// The factor from `DORA_PATIENCE` (1 where unset or unusable, at most 20).
+/// `DORA_PATIENCE` is no factor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("DORA_PATIENCE is a factor from 0.1 to 20, such as 2 on a slow machine, and not `{given}`")]
+pub struct PatienceError {
+    /// What it is.
+    pub given: String,
+}
+
+/// Whether `DORA_PATIENCE` can be used. Every program that waits asks first, for [`factor`] has no way to refuse.
+///
+/// # Errors
+/// [`PatienceError`].
+pub fn check() -> Result<(), PatienceError> {
+    given().map(drop)
+}
+
+fn given() -> Result<f64, PatienceError> {
+    let Some(given) = std::env::var_os("DORA_PATIENCE") else { return Ok(1.0) };
+    let factor = given.to_str().and_then(|text| text.parse::<f64>().ok()).filter(|factor| (0.1..=20.0).contains(factor));
+    factor.ok_or_else(|| PatienceError { given: given.to_string_lossy().into_owned() })
+}
+
+/// The factor from `DORA_PATIENCE`; 1 where it is unset, or where nobody asked [`check`].
 ///
 /// It stretches *waiting* only. An objective is never multiplied by it.
 pub fn factor() -> f64 {
     static FACTOR: OnceLock<f64> = OnceLock::new();
-    *FACTOR.get_or_init(|| {
-        std::env::var("DORA_PATIENCE")
-            .ok()
-            .and_then(|text| text.parse::<f64>().ok())
-            .filter(|factor| (0.1..=20.0).contains(factor))
-            .unwrap_or(1.0)
-    })
+    *FACTOR.get_or_init(|| given().unwrap_or(1.0))
 }
 
 /// `limit` stretched by the patience factor.

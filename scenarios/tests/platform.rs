@@ -75,6 +75,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let runtime = Runtime::new().expect("a test process can start a runtime");
+    if let Err(error) = dora_harness::patience::check() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
     let jobs = match choice(arguments.filter.is_some()) {
         Ok(choice) => choice.jobs(),
         Err(error) => {

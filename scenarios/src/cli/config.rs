@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use dora_harness::{
 };
 use serde::Deserialize;
 
-use super::{PlatformArgs, error::CliError};
+use super::{JOBS_MAX, PlatformArgs, SUSTAIN_S_MAX, error::CliError};
 
 /// Read where no other file is named and this one exists.
 const DEFAULT: &str = "dora.toml";
@@ -47,7 +48,8 @@ impl Config {
             }
             None => match std::fs::read_to_string(DEFAULT) {
                 Ok(text) => (Path::new(DEFAULT), text),
-                Err(_there_is_none) => return Ok(Self::default()),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+                Err(error) => return Err(CliError::Config { path: DEFAULT.into(), reason: error.to_string() }),
             },
         };
         let malformed = |reason: String| CliError::Config { path: path.to_owned(), reason };
@@ -55,8 +57,11 @@ impl Config {
         if let Some(profile) = &config.profile {
             profile.parse::<Profile>().map_err(|error| malformed(error.to_string()))?;
         }
-        if config.jobs == Some(0) {
-            return Err(malformed("jobs must be at least 1".into()));
+        if config.jobs.is_some_and(|jobs| !(1..=JOBS_MAX).contains(&jobs)) {
+            return Err(malformed(format!("jobs must be from 1 to {JOBS_MAX}")));
+        }
+        if config.sustain_s.is_some_and(|seconds| !(1..=SUSTAIN_S_MAX).contains(&seconds)) {
+            return Err(malformed(format!("sustain_s must be from 1 to {SUSTAIN_S_MAX}")));
         }
         Ok(config)
     }
@@ -129,7 +134,10 @@ mod tests {
         for (text, words) in [
             ("profil = \"staging\"", "unknown field"),
             ("profile = \"prod\"", "known are"),
-            ("jobs = 0", "at least 1"),
+            ("jobs = 0", "from 1 to 64"),
+            ("jobs = 65", "from 1 to 64"),
+            ("sustain_s = 0", "from 1 to 86400"),
+            ("sustain_s = 86401", "from 1 to 86400"),
             ("jobs = [", "TOML"),
             ("size = \"large\"", "`medium`"),
         ] {

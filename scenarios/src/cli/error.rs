@@ -8,6 +8,7 @@ use dora_harness::{
     fault::FaultError,
     history::ReadError,
     network::PolicyFileError,
+    patience::PatienceError,
     topology::{GroundError, UnknownName},
 };
 use dora_reports::BundleError;
@@ -33,6 +34,9 @@ pub enum CliError {
         /// What is wrong, with the line.
         reason: String,
     },
+    /// How patient to be.
+    #[error(transparent)]
+    Patience(#[from] PatienceError),
     /// The policy of the zones.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
@@ -79,6 +83,7 @@ impl CliError {
             | Self::Unknown(_)
             | Self::Usage(_)
             | Self::Config { .. }
+            | Self::Patience(_)
             | Self::Policy(_)
             | Self::History(_)
             | Self::Mismatch { .. }

@@ -40,6 +40,11 @@ use self::{config::Config, error::CliError};
 /// Where runs leave their bundles, below the working directory.
 const RUNS: &str = "target/dora";
 
+/// Most scenarios at the same time.
+const JOBS_MAX: u16 = 64;
+/// The longest sustained operation: a day.
+const SUSTAIN_S_MAX: u64 = 86_400;
+
 const AFTER: &str = "Exit codes: 0 nothing that was tried failed (for `health`: every node has its role; for `prove`: every defect was noticed) · 1 a scenario is not satisfied, or a defect was not noticed · 2 wrong usage · 3 could not run, or could not decide · 130 interrupted. A clause that nothing was tried for stays `not evidenced` and changes no code: the summary counts them.";
 
 const CHECK_AFTER: &str = "Exit codes: 0 the history is one that the model allows · 1 it is not · 2 wrong usage, or an unreadable history · 4 it could not be decided";
@@ -112,10 +117,10 @@ struct RunOptions {
     #[command(flatten)]
     platform: PlatformArgs,
     /// Scenarios at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(JOBS_MAX)))]
     jobs: Option<u16>,
     /// How long sustained operation on the survivors of a fault is shown (default: 60)
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=SUSTAIN_S_MAX))]
     sustain: Option<u64>,
     /// Who may reach what over the network (default: the built-in policy; see `dora policy`)
     #[arg(long, value_name = "FILE")]
@@ -225,6 +230,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    dora_harness::patience::check()?;
     let config = Config::read(cli.config.as_deref())?;
     match cli.command {
         Command::Conform(args) => conform::conform(args, &config).await,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write as _, os::unix::fs::OpenOptionsExt as
 use dora_harness::{
     engine::{Engine, RunId, RunKind, reaper::Reaper},
     platform::Platform,
-    topology::{Ground, GroundOptions, Member, TOOLBOX},
+    topology::{Equipment, Ground, GroundOptions, Member, Node, TOOLBOX},
 };
 
 use super::{RUNS, RunArgs, UpArgs, config::Config, error::CliError, progress::Progress};
@@ -36,10 +36,11 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     let dir = Path::new(RUNS).join(run.as_str());
     let started = async {
         let ground = Ground::lay(engine, GroundOptions { run: run.clone(), kind: RunKind::Kept, profile, images }).await?;
-        for (node, equipment) in args.equip {
-            ground.equip(&node, equipment);
+        for (node, equipment) in &args.equip {
+            ground.equip(node, equipment.clone());
         }
         platform.start(&ground, &members).await?;
+        are_there(&args.equip, &ground)?;
         save(&ground, &platform, &dir).await?;
         Ok::<_, CliError>(ground)
     };
@@ -70,6 +71,18 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     // Last of all: whoever saw that line may rely on the platform, and before it nothing stays.
     reaper.disarm();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether each node that was to be equipped is there: the topology decides the names.
+fn are_there(equipped: &[(String, Equipment)], ground: &Ground) -> Result<(), CliError> {
+    let nodes = ground.nodes();
+    let known: Vec<&str> = nodes.iter().map(Node::name).collect();
+    match equipped.iter().find(|(node, _)| !known.contains(&node.as_str())) {
+        None => Ok(()),
+        Some((node, _)) => {
+            Err(CliError::Usage(format!("there is no node called `{node}` to be equipped; known are: {}", known.join(", "))))
+        }
+    }
 }
 
 /// Writes what another process needs to use the platform.

@@ -104,6 +104,10 @@ fn a_file_that_is_none_is_wrong_usage_and_the_answer_says_where() {
     refused(folder, &["conform", "--config", "broken.toml"], 2, &["broken.toml", "line 2"]);
     std::fs::write(folder.join("unknown.toml"), "speed = 3\n").unwrap();
     refused(folder, &["conform", "--config", "unknown.toml"], 2, &["unknown.toml", "speed"]);
+    for (line, word) in [("jobs = 65", "jobs"), ("sustain_s = 0", "sustain_s")] {
+        std::fs::write(folder.join("range.toml"), line).unwrap();
+        refused(folder, &["conform", "--config", "range.toml"], 2, &["range.toml", word, "from 1 to"]);
+    }
     std::fs::write(folder.join("size.toml"), "size = \"large\"\n").unwrap();
     refused(folder, &["conform", "--config", "size.toml"], 2, &["size.toml", "large", "medium"]);
     std::fs::write(folder.join("images.toml"), "[images]\nnosuch = \"x:1\"\n").unwrap();
@@ -111,6 +115,23 @@ fn a_file_that_is_none_is_wrong_usage_and_the_answer_says_where() {
     refused(folder, &["conform", "--config", "missing.toml"], 2, &["missing.toml"]);
     std::fs::write(folder.join("policy.toml"), "zones = 3\n").unwrap();
     refused(folder, &["conform", "--policy", "policy.toml"], 2, &["policy.toml"]);
+}
+
+#[test]
+fn a_configuration_that_is_there_and_cannot_be_read_is_not_passed_over() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("dora.toml")).unwrap();
+    refused(folder.path(), &["conform", "ha/redis"], 2, &["dora.toml is not usable"]);
+}
+
+#[test]
+fn patience_that_is_no_factor_is_wrong_usage() {
+    let folder = TempDir::new().unwrap();
+    let arguments = ["conform", "ha/redis"];
+    for patience in ["abc", "", "0", "21", "NaN"] {
+        let output = dora(folder.path(), &arguments, NOWHERE).env("DORA_PATIENCE", patience).output().unwrap();
+        said(&output, &arguments, 2, &["DORA_PATIENCE", &format!("`{patience}`"), "from 0.1 to 20"]);
+    }
 }
 
 #[test]
@@ -186,6 +207,15 @@ async fn an_engine_that_goes_away_in_the_middle_ends_the_run_and_nothing_stays()
     // …?name=dora-DAY-TIME-CHANCE-NODE-pod
     let name = request.split_once("name=dora-").expect("a pod has a name").1;
     is_gone(&name.split('-').take(3).collect::<Vec<_>>().join("-")).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_there_cannot_be_equipped() {
+    let folder = TempDir::new().unwrap();
+    let arguments = [&UP[..], &["--equip", "nosuch=disk:64"]].concat();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dora"));
+    command.args(&arguments).current_dir(folder.path());
+    said(&ended(command, UP_LIMIT).await, &arguments, 2, &["no node called `nosuch`", "known are: rds1"]);
 }
 
 #[tokio::test]
