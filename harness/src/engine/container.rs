@@ -9,14 +9,19 @@ use bollard::{
         TopOptionsBuilder,
     },
 };
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use testcontainers::{
     CopyTargetOptions, GenericImage, ImageExt as _, TestcontainersError,
     core::{Mount, client::ClientError},
     runners::AsyncRunner as _,
 };
+use tokio::time::timeout;
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
+use crate::patience::{DeadlineError, stretched};
+
+/// A log is there already: its pieces follow each other.
+const LOG_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the engine says of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +145,7 @@ impl Engine {
             .with_cap_drop("ALL")
             .with_user("root")
             .with_env_var("DORA_USER", spec.user)
-            .with_startup_timeout(crate::patience::stretched(Duration::from_secs(60)));
+            .with_startup_timeout(stretched(Duration::from_secs(60)));
         for capability in START_CAPABILITIES.iter().map(ToString::to_string).chain(spec.capabilities) {
             request = request.with_cap_add(capability);
         }
@@ -271,7 +276,7 @@ impl Engine {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
         let mut stream = Box::pin(self.docker.logs(container, Some(options)));
         let mut text = String::new();
-        while let Some(chunk) = stream.next().await {
+        while let Some(chunk) = next_of_log(&mut stream, container).await? {
             let chunk = chunk.map_err(|e| EngineError::request(format!("read the log of {container}"), e))?;
             text.push_str(&String::from_utf8_lossy(chunk.as_ref()));
         }
@@ -301,6 +306,18 @@ impl Engine {
             Err(error) => Err(EngineError::request(format!("remove {container}"), error)),
         }
     }
+}
+
+/// The next piece of what comes in pieces; an engine that sends none within `limit` (stretched) is not waited for any longer.
+pub(super) async fn next_within<S: Stream + Unpin>(stream: &mut S, limit: Duration, what: String) -> Result<Option<S::Item>, EngineError> {
+    let after = stretched(limit);
+    let late = |_elapsed| EngineError::Deadline(DeadlineError { what, after, last: "nothing".into() });
+    timeout(after, stream.next()).await.map_err(late)
+}
+
+/// The next piece of a container's log.
+pub(super) async fn next_of_log<S: Stream + Unpin>(stream: &mut S, container: &str) -> Result<Option<S::Item>, EngineError> {
+    next_within(stream, LOG_LIMIT, format!("the next piece of the log of {container}")).await
 }
 
 /// The engine's client's own error in one of testcontainers', where there is one.

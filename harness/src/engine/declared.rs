@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::SystemTime};
 use futures_util::StreamExt as _;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Engine, EngineError, RunId, sweep::Leftovers};
+use super::{Engine, EngineError, RunId, container::next_of_log, sweep::Leftovers};
 use crate::security::SecretSearch;
 
 /// A tar archive's unit in bytes: its headers have this size, and contents are filled up to a multiple of it.
@@ -142,7 +142,7 @@ impl Engine {
         let options = bollard::query_parameters::LogsOptionsBuilder::default().stdout(true).stderr(true).tail("all").build();
         let mut stream = Box::pin(self.docker.logs(&container.name, Some(options)));
         let mut log = Vec::new();
-        while let Some(chunk) = stream.next().await {
+        while let Some(chunk) = next_of_log(&mut stream, &container.name).await? {
             match chunk {
                 Ok(chunk) => log.extend_from_slice(chunk.as_ref()),
                 Err(error) if EngineError::is_not_found(&error) => return Ok(None),

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use bollard::{
@@ -10,11 +11,11 @@ use bollard::{
     query_parameters::{BuildImageOptionsBuilder, BuilderVersion, WaitContainerOptionsBuilder},
 };
 use dora_fixtures::assets::{CA_BUNDLE, ImageSource};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{TryStreamExt as _, stream};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, EngineError, RunId, RunKind, files, labels};
+use super::{Engine, EngineError, RunId, RunKind, container::next_within, files, labels};
 
 /// What every image is made from.
 pub const BASE_OF_ALL: &str = "debian:trixie-slim";
@@ -24,6 +25,10 @@ const BASE: &str = "base";
 const BUILD_PARALLEL: usize = 2;
 /// Where the host keeps the certificates that it trusts; a build stage needs them behind a TLS-inspecting proxy.
 const HOST_CA_BUNDLES: [&str; 3] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+/// A builder that says nothing for so long stands still; compilers and packers are quiet for minutes.
+const BUILD_SILENCE_MAX: Duration = Duration::from_secs(900);
+/// An image's script asks a program or two for their versions.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// Lines of a failed build that are shown.
 const BUILD_TAIL: usize = 20;
 
@@ -191,7 +196,9 @@ impl Engine {
             EngineError::Build { image: source.name.clone(), reason, log_tail }
         };
         let mut stream = Box::pin(self.docker.build_image(options, None, Some(bollard::body_full(context.into()))));
-        while let Some(event) = stream.next().await {
+        loop {
+            let next = next_within(&mut stream, BUILD_SILENCE_MAX, "the next line of the build".into()).await;
+            let Some(event) = next.map_err(|error| failed(error.to_string(), &lines))? else { return Ok(()) };
             let what = || format!("build image {}", source.name);
             // A step that failed comes as an error, too, with the builder's words: the engine's client makes it one.
             let event = event.map_err(|error| EngineError::sorted(what(), error, |reason| failed(reason, &lines)))?;
@@ -206,7 +213,6 @@ impl Engine {
                 }
             }
         }
-        Ok(())
     }
 
     async fn describe(&self, name: &str, reference: &str, replaced: bool) -> Result<ImageUse, EngineError> {
@@ -251,8 +257,9 @@ impl Engine {
         let answer = async {
             self.start(&created.id).await?;
             let options = WaitContainerOptionsBuilder::default().build();
+            let mut ended = Box::pin(self.docker.wait_container(&created.id, Some(options)));
             // A script that fails is answered by what it printed.
-            let _ = self.docker.wait_container(&created.id, Some(options)).next().await;
+            let _ = next_within(&mut ended, ASK_LIMIT, format!("an answer of image {image}")).await?;
             Ok(self.logs(&created.id, 200).await?.join("\n"))
         }
         .await;

@@ -30,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use dora_fixtures::dataset::Size;
 use dora_harness::{
     check::{Level, Model},
+    engine::{RunId, reaper::Reaper},
     topology::{Member, Profile},
 };
 use dora_scenarios::runner::Part;
@@ -203,6 +204,21 @@ struct ImagesArgs {
     /// Build what is missing, and ask each image what it can do
     #[arg(long)]
     build: bool,
+}
+
+/// Waits until everything of the run is removed. Ctrl-C meanwhile ends this process at once, with 130: the reaper works on by itself.
+async fn reap(reaper: Reaper, run: &RunId) {
+    tokio::select! {
+        // First, so that no Ctrl-C of that time is missed.
+        biased;
+        Ok(()) = tokio::signal::ctrl_c() => {
+            eprintln!("what there is of run {run} is still being removed, in the background; `dora sweep` removes the rest if something stays");
+            // To return would be to wait: the runtime does not end before the thread that waits for the reaper.
+            std::process::exit(130);
+        }
+        // Waiting may take seconds and must not hold up the runtime's other work.
+        () = async { drop(tokio::task::spawn_blocking(move || reaper.reap()).await) } => {}
+    }
 }
 
 /// Parses, runs, and turns errors into one message and an exit code.

@@ -8,7 +8,7 @@ use dora_harness::{
     topology::{Equipment, Ground, GroundOptions, Member, Node, TOOLBOX},
 };
 
-use super::{RUNS, RunArgs, UpArgs, config::Config, error::CliError, progress::Progress};
+use super::{RUNS, RunArgs, UpArgs, config::Config, error::CliError, progress::Progress, reap};
 
 /// What `health` needs, passwords included; readable by its owner only.
 const SAVED: &str = "platform.json";
@@ -51,7 +51,7 @@ pub async fn up(args: UpArgs, config: &Config) -> Result<ExitCode, CliError> {
     let ground = match outcome {
         Some(Ok(ground)) => ground,
         failed => {
-            let _ = tokio::task::spawn_blocking(move || reaper.reap()).await;
+            reap(reaper, &run).await;
             return failed.map_or(Ok(ExitCode::from(130)), |outcome| outcome.map(|_| ExitCode::SUCCESS));
         }
     };

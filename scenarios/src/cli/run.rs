@@ -23,7 +23,7 @@ use dora_scenarios::runner::{
 };
 use time::OffsetDateTime;
 
-use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress};
+use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress, reap};
 
 /// Sustained operation on the survivors of a fault, unless the user says otherwise.
 const SUSTAIN_S: u64 = 60;
@@ -108,8 +108,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         reaper.disarm();
         progress.line(&format!("the platform stays; remove it with `dora down {run}`"));
     } else {
-        // Waiting may take seconds and must not hold up the runtime's other work.
-        let _ = tokio::task::spawn_blocking(move || reaper.reap()).await;
+        reap(reaper, &run).await;
     }
     out!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())).trim_end());
     match stop {

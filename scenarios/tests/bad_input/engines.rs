@@ -18,6 +18,8 @@ pub enum Answer {
     Broken(&'static str),
     /// That there is no such thing.
     Missing,
+    /// Nothing, ever.
+    Silence,
 }
 
 /// The first lines of what was asked, in their order.
@@ -66,6 +68,7 @@ async fn say(client: &mut BufReader<UnixStream>, answer: Answer) -> io::Result<(
         Answer::Whole(body) => ("200 OK", body, body.len()),
         Answer::Broken(body) => ("200 OK", body, body.len() + 1),
         Answer::Missing => ("404 Not Found", "{}", 2),
+        Answer::Silence => return io::copy(client, &mut io::sink()).await.map(drop),
     };
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     client.write_all(head.as_bytes()).await?;

@@ -6,7 +6,7 @@ mod engines;
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use dora_harness::engine::{Engine, RunId};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use self::engines::Answer;
+use self::engines::{Answer, Requests};
 
 /// Nobody answers there.
 const NOWHERE: &str = "tcp://127.0.0.1:9";
@@ -44,6 +44,12 @@ async fn ended(command: Command, limit: Duration) -> Output {
     let mut command = tokio::process::Command::from(command);
     let output = command.kill_on_drop(true).output();
     timeout(limit, output).await.expect("it ends in time").expect("it can be started")
+}
+
+/// Waits for a request with that word.
+async fn asked_for(requests: &mut Requests, word: &str) {
+    let seen = async { while requests.recv().await.is_some_and(|request| !request.contains(word)) {} };
+    timeout(LIMIT, seen).await.expect("it is asked for in time");
 }
 
 /// The command has ended with that code and said those words on standard error.
@@ -216,6 +222,25 @@ async fn a_node_that_is_not_there_cannot_be_equipped() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dora"));
     command.args(&arguments).current_dir(folder.path());
     said(&ended(command, UP_LIMIT).await, &arguments, 2, &["no node called `nosuch`", "known are: rds1"]);
+}
+
+#[tokio::test]
+async fn a_second_interruption_does_not_wait_for_the_removal() {
+    let folder = TempDir::new().unwrap();
+    // It makes no network and lists nothing, so the start hangs, and so does the removal: the reaper gives up after two minutes.
+    let (engine, mut requests) = engines::speaking(folder.path(), |request| {
+        let hangs = ["/networks/create", "/containers/json"].iter().any(|word| request.contains(word));
+        if hangs { Answer::Silence } else { Answer::Whole("{}") }
+    });
+    let mut command = tokio::process::Command::from(dora(folder.path(), &UP, &engine));
+    let process = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let id = process.id().expect("it hangs").to_string();
+    for moment in ["/networks/create", "/containers/json"] {
+        asked_for(&mut requests, moment).await;
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+    let output = timeout(LIMIT, process.wait_with_output()).await.expect("it does not wait for the reaper").unwrap();
+    said(&output, &UP, 130, &["still being removed", "`dora sweep`"]);
 }
 
 #[tokio::test]
