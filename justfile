@@ -17,9 +17,9 @@ conform *ARGS:
 prove *ARGS:
     @cargo run -p dora-scenarios --bin dora -- prove "$@"
 
-# Every test: unit, property, snapshot, and the scenarios on real databases
+# Every test, also after a red one: unit, property, snapshot, and the scenarios on real databases
 test *ARGS:
-    cargo test --workspace "$@"
+    cargo test --workspace --no-fail-fast "$@"
 
 # Formatting, clippy without a warning, shellcheck
 lint:
