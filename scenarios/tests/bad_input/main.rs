@@ -1,6 +1,6 @@
 //! What the user can set right is answered with what is wrong, with exit code 2, and before anything is started: no engine is asked (the
 //! one that these commands are pointed at does not exist), no bundle is begun. What goes wrong in the middle ends with 3, says what to do, and
-//! leaves nothing on the engine; the two tests of that with a real engine need one and say so.
+//! leaves nothing on the engine; the tests of that which need a real engine fail with one line where there is none.
 
 mod engines;
 
@@ -12,7 +12,10 @@ use std::{
 
 use dora_harness::engine::{Engine, RunId};
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
 
 use self::engines::{Answer, Requests};
 
@@ -69,10 +72,17 @@ fn refused(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
     assert!(!folder.join("target").exists(), "{arguments:?} began a bundle");
 }
 
-/// The engine of the tests holds nothing of that run.
-async fn is_gone(run: &str) {
+/// The engine of the tests, for one of them at a time: where an image is missing, they would all build it.
+async fn real_engine() -> (Engine, MutexGuard<'static, ()>) {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    (Engine::connect().await.unwrap_or_else(|error| panic!("{error}")), turn)
+}
+
+/// The engine holds nothing of that run.
+async fn is_gone(engine: &Engine, run: &str) {
     let run: RunId = run.parse().unwrap();
-    let left = Engine::connect().await.unwrap_or_else(|error| panic!("{error}")).leftovers(&run).await.unwrap();
+    let left = engine.leftovers(&run).await.unwrap();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -205,18 +215,20 @@ async fn a_build_that_fails_says_why_and_what_to_do() {
 
 #[tokio::test]
 async fn an_engine_that_goes_away_in_the_middle_ends_the_run_and_nothing_stays() {
+    let (engine, _turn) = real_engine().await;
     let folder = TempDir::new().unwrap();
-    let (engine, mut cut) = engines::cut_at("-pod", folder.path(), Duration::from_secs(3));
-    let output = ended(dora(folder.path(), &UP, &engine), UP_LIMIT).await;
+    let (way, mut cut) = engines::cut_at("-pod", folder.path(), Duration::from_secs(3));
+    let output = ended(dora(folder.path(), &UP, &way), UP_LIMIT).await;
     said(&output, &UP, 3, &["the engine went away while it was asked to", "`dora sweep`"]);
     let request = cut.try_recv().expect("it was cut off when it made a pod");
     // …?name=dora-DAY-TIME-CHANCE-NODE-pod
     let name = request.split_once("name=dora-").expect("a pod has a name").1;
-    is_gone(&name.split('-').take(3).collect::<Vec<_>>().join("-")).await;
+    is_gone(&engine, &name.split('-').take(3).collect::<Vec<_>>().join("-")).await;
 }
 
 #[tokio::test]
 async fn a_node_that_is_not_there_cannot_be_equipped() {
+    let (_engine, _turn) = real_engine().await;
     let folder = TempDir::new().unwrap();
     let arguments = [&UP[..], &["--equip", "nosuch=disk:64"]].concat();
     let mut command = Command::new(env!("CARGO_BIN_EXE_dora"));
@@ -258,8 +270,9 @@ async fn a_bundle_that_finds_no_room_ends_a_run_before_anything_is_started() {
 
 #[tokio::test]
 async fn a_platform_whose_secrets_find_no_room_is_removed_again() {
+    let (engine, _turn) = real_engine().await;
     let folder = TempDir::new().unwrap();
     said(&ended(dora_without_room(folder.path(), &UP), UP_LIMIT).await, &UP, 3, &["failed to write", "ca.crt", "make room there"]);
     let run = std::fs::read_dir(folder.path().join("target/dora")).unwrap().next().expect("its folder could be made").unwrap();
-    is_gone(&run.file_name().to_string_lossy()).await;
+    is_gone(&engine, &run.file_name().to_string_lossy()).await;
 }
