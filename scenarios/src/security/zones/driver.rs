@@ -11,7 +11,7 @@ use dora_reports::evidence::{Finding, NamedLimit};
 use super::{
     defect::Defect,
     judge, look,
-    sever::{self, LIMIT_S, OTHERS_GAP_MS},
+    sever::{self, Limits, OTHERS_GAP_MS},
 };
 use crate::{ScenarioError, Trial, security::TlsTarget};
 
@@ -20,13 +20,14 @@ use crate::{ScenarioError, Trial, security::TlsTarget};
 /// # Errors
 /// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
 pub(super) async fn zones(trial: &Trial, nodes: &[Node], target: &dyn TlsTarget) -> Result<(), ScenarioError> {
+    let limits = Limits::of(trial)?;
     trial.promise_limits(
         "from each zone exactly the allowed ports answer, all others are silent; a zone is cut off at once and restored, the others go on",
         vec![
             NamedLimit::at_most("wrongly_accepted", 0.0, "probes"),
             NamedLimit::at_most("wrongly_refused", 0.0, "probes"),
-            NamedLimit::at_most("severed_within", LIMIT_S, "s"),
-            NamedLimit::at_most("restored_within", LIMIT_S, "s"),
+            NamedLimit::at_most("severed_within", limits.severed.as_secs_f64(), "s"),
+            NamedLimit::at_most("restored_within", limits.restored.as_secs_f64(), "s"),
             NamedLimit::at_most("longest_gap_of_others", OTHERS_GAP_MS, "ms"),
         ],
     );
@@ -44,7 +45,7 @@ pub(super) async fn zones(trial: &Trial, nodes: &[Node], target: &dyn TlsTarget)
         Err(error) => return Err(error.into()),
     };
     trial.note("phase", format!("{} nodes, {} zones", nodes.len(), zones.seats().len()));
-    let outcome = carry_out(trial, &zones, &mut enforcement, &defect, target).await;
+    let outcome = carry_out(trial, &zones, &mut enforcement, &defect, target, &limits).await;
     let lifted = enforcement.lift().await;
     defect.undo(nodes).await?;
     outcome?;
@@ -58,6 +59,7 @@ async fn carry_out(
     enforcement: &mut Enforcement,
     defect: &Defect,
     target: &dyn TlsTarget,
+    limits: &Limits,
 ) -> Result<(), ScenarioError> {
     enforcement.open().await?;
     defect.open_port(enforcement).await?;
@@ -70,5 +72,5 @@ async fn carry_out(
     trial.note("phase", "the rules are in force");
     let seen = look::from_all_zones(zones.seats(), &ports).await?;
     judge::exactly_the_allowed(trial, &ports, &seen, &look::ports(trial.policy(), enforcement.nodes()).await?);
-    sever::sever_and_restore(trial, zones, enforcement, defect, target).await
+    sever::sever_and_restore(trial, zones, enforcement, defect, target, limits).await
 }

@@ -22,14 +22,12 @@ use tokio::time::sleep;
 use super::{
     client::{Asked, ZoneClient, clients, longest_unserved},
     defect::{Defect, OTHERS_SEVERED},
-    tries::{Gap, TRIES_MIN, gaps, tries},
+    tries::{Gap, TRIES_MIN, gaps, silent_from_us, tries},
 };
 use crate::{ScenarioError, Trial, security::TlsTarget};
 
 /// The zone that is cut off: the one that is largest, and nearest to the outside.
 pub(super) const SEVERED: &str = "application";
-/// From the order to the last sign of life, and from the second order until every port is reached again.
-pub(super) const LIMIT_S: f64 = 10.0;
 /// Longest time in which another zone makes no new connection to a port, and no login: well below the time for which the zone is cut off.
 pub(super) const OTHERS_GAP_MS: f64 = 5000.0;
 
@@ -37,10 +35,10 @@ pub(super) const OTHERS_GAP_MS: f64 = 5000.0;
 const SETTLE: Duration = Duration::from_millis(1800);
 /// On a busy machine a client's first login takes longer; who was not served by then is told of in the end.
 const FIRST_LOGIN_LIMIT: Duration = Duration::from_secs(10);
-/// How long the zone is cut off.
-const SEVERED_FOR: Duration = Duration::from_secs(9);
-/// After the second order: by then every port has to be reached again, and a client's login that began in time has ended.
-const AFTER: Duration = Duration::from_secs(11);
+/// How much longer than its limit the zone is cut off: what lives on has to be seen doing so.
+const SEVERED_BEYOND: Duration = Duration::from_secs(7);
+/// How much longer than its limit is watched after the second order: a client's login that began in time has ended by then, too.
+const RESTORED_BEYOND: Duration = Duration::from_secs(6);
 /// A watch lasts until all was ordered and seen. What was forgotten ends by itself: the orders take well under a second each, but on a
 /// busy machine they were seen to take 20 s and more together.
 const WATCHED_MAX: Duration = Duration::from_secs(120);
@@ -50,6 +48,31 @@ const LEAD_MARGIN: Duration = Duration::from_secs(20);
 const DEAD_US: u64 = 1_000_000;
 /// A watch has to last at least as long after the zone was let back in.
 const AFTER_US: u64 = 1_500_000;
+
+/// The catalogue's limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// From the confirmed order to the last sign of life.
+    pub severed: Duration,
+    /// From the confirmed second order until every port is reached again.
+    pub restored: Duration,
+}
+
+impl Limits {
+    /// Those of the trial's clause.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Missing`] when the catalogue sets none.
+    pub fn of(trial: &Trial) -> Result<Self, ScenarioError> {
+        let limit = |name: &str, ms: Option<u64>| {
+            ms.map(Duration::from_millis).ok_or_else(|| ScenarioError::Missing(format!("the catalogue sets no {name} for zones")))
+        };
+        Ok(Self {
+            severed: limit("severed_ms_max", trial.promise.severed_ms_max)?,
+            restored: limit("restored_ms_max", trial.promise.restored_ms_max)?,
+        })
+    }
+}
 
 /// When what was ordered and done, in microseconds since the epoch (the seats' clock) and by the harness's own clock.
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +109,9 @@ type Watching = (Moments, Vec<Vec<Sample>>, Vec<Vec<Asked>>);
 async fn watch(
     trial: &Trial,
     zones: &Zones,
-    enforcement: &Enforcement,
-    defect: &Defect,
+    ordering: impl Future<Output = Result<Moments, ScenarioError>>,
     target: &dyn TlsTarget,
+    limits: &Limits,
     clients: &[ZoneClient<'_>],
     watched: &[(String, Vec<Watched>)],
 ) -> Result<Watching, ScenarioError> {
@@ -109,8 +132,8 @@ async fn watch(
     }));
     let asking = try_join_all(clients.iter().map(|client| client.keep_asking(target, authority, &is_over)));
     let ordering = async {
-        let moments = order(trial, enforcement, defect, clients).await?;
-        sleep(AFTER).await;
+        let moments = ordering.await?;
+        sleep(limits.restored + RESTORED_BEYOND).await;
         is_over.store(true, Ordering::Relaxed);
         first.end_watches(&end).await?;
         Ok(moments)
@@ -125,11 +148,13 @@ pub(super) async fn sever_and_restore(
     enforcement: &Enforcement,
     defect: &Defect,
     target: &dyn TlsTarget,
+    limits: &Limits,
 ) -> Result<(), ScenarioError> {
     let clients = clients(zones.seats(), trial.policy(), target).await?;
     let watched = watched(zones, trial.policy(), enforcement, target).await?;
     let leading = try_join_all(clients.iter().map(|client| client.lead(WATCHED_MAX + LEAD_MARGIN)));
-    let watching = watch(trial, zones, enforcement, defect, target, &clients, &watched);
+    let ordering = order(trial, enforcement, defect, &clients, limits.severed + SEVERED_BEYOND);
+    let watching = watch(trial, zones, ordering, target, limits, &clients, &watched);
     let (moments, seen, asked) = tokio::select! {
         watched = watching => watched?,
         led = leading => {
@@ -148,7 +173,7 @@ pub(super) async fn sever_and_restore(
         trial.find(Finding::unconfirmed("watched-too-short", "the watch was over before it could show that the zone was let back in"));
         return Ok(());
     }
-    judge_severed(trial, &seen, &names, &moments);
+    judge_severed(trial, &seen, &names, &moments, limits);
     judge_others(trial, &seen, &names, &moments);
     let mut longest_ms: Option<f64> = None;
     for (client, asked) in clients.iter().zip(&asked) {
@@ -161,7 +186,13 @@ pub(super) async fn sever_and_restore(
     Ok(())
 }
 
-async fn order(trial: &Trial, enforcement: &Enforcement, defect: &Defect, clients: &[ZoneClient<'_>]) -> Result<Moments, ScenarioError> {
+async fn order(
+    trial: &Trial,
+    enforcement: &Enforcement,
+    defect: &Defect,
+    clients: &[ZoneClient<'_>],
+    severed_for: Duration,
+) -> Result<Moments, ScenarioError> {
     sleep(SETTLE).await;
     let _ = within("a first login of each client", FIRST_LOGIN_LIMIT, Duration::from_millis(100), || async {
         clients.iter().all(ZoneClient::was_served).then_some(()).ok_or("a client was not served yet")
@@ -175,7 +206,7 @@ async fn order(trial: &Trial, enforcement: &Enforcement, defect: &Defect, client
         enforcement.sever("admin", &severed_on).await?;
     }
     let severed = Moment::now();
-    sleep(SEVERED_FOR).await;
+    sleep(severed_for).await;
     // On a node that was left out there is nothing to take back.
     let restored_on: Vec<&str> = restored_on.into_iter().filter(|node| severed_on.contains(node)).collect();
     let restore_ordered = Moment::now();
@@ -231,30 +262,33 @@ fn seconds(later_us: u64, earlier_us: u64) -> f64 {
     later_us.saturating_sub(earlier_us) as f64 / 1e6
 }
 
-fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAddr, String>, moments: &Moments) {
+fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAddr, String>, moments: &Moments, limits: &Limits) {
     let Some(zone) = seen.iter().find(|zone| zone.zone == SEVERED) else {
         trial.find(Finding::unconfirmed("not-watched", format!("zone {SEVERED} may reach nothing here, so nothing was cut off")));
         return;
     };
     let (mut dead, mut back) = (Some(0.0_f64), Some(0.0_f64));
+    let cut_off = moments.severed.us..moments.restore_ordered.us;
+    let limit_s = limits.severed.as_secs_f64();
     let last_part = moments.restore_ordered.us - DEAD_US..moments.restore_ordered.us;
     for (address, samples) in &zone.samples {
         let name = name_of(address, names);
         let reached = |kind: SampleKind, from: u64, to: u64| {
             samples.iter().filter(move |sample| sample.kind == kind && sample.reached && (from..to).contains(&sample.at_us))
         };
+        let mut survives = false;
         for kind in [SampleKind::New, SampleKind::Held] {
             if reached(kind, 0, moments.sever_ordered.us).next().is_none() {
                 let message = format!("{name} was not reached ({kind:?}) before the zone was cut off, so its silence proves nothing");
                 trial.find(Finding::unconfirmed("not-watched", message));
             }
-            let last = reached(kind, moments.sever_ordered.us, moments.restore_ordered.us).map(|sample| sample.at_us).max();
-            let lived = last.map_or(0.0, |last| seconds(last, moments.sever_ordered.us));
-            if reached(kind, last_part.start, last_part.end).next().is_none() {
-                dead = dead.map(|longest| longest.max(lived));
+            let last = reached(kind, cut_off.start, cut_off.end).map(|sample| sample.at_us).max();
+            let lived = last.map_or(0.0, |last| seconds(last, cut_off.start));
+            dead = dead.map(|longest| longest.max(lived));
+            if lived <= limit_s {
                 continue;
             }
-            dead = None;
+            survives = true;
             let (id, what) = match kind {
                 SampleKind::New => ("severed-zone-still-connects", "new connections are made"),
                 SampleKind::Held => ("established-connection-survives", "a connection from before is alive"),
@@ -270,9 +304,16 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
             );
             trial.find(Finding::unconfirmed("not-watched", message));
         }
+        // A watcher that stood still after the order saw the end of nothing.
+        let silent_after = silent_from_us(samples, &cut_off).map(|us| seconds(us, cut_off.start));
+        if !survives && silent_after.is_none_or(|after| after > limit_s) {
+            dead = None;
+            let message = format!("{name} was not tried in vain within {limit_s:.0} s after zone {SEVERED} was cut off");
+            trial.find(Finding::unconfirmed("not-watched", message));
+        }
         let first = reached(SampleKind::New, moments.restore_ordered.us, u64::MAX).map(|sample| sample.at_us).min();
         if let Some(first) = first {
-            back = back.map(|longest| longest.max(seconds(first, moments.restore_ordered.us)));
+            back = back.map(|longest| longest.max(seconds(first, moments.restored.us)));
             continue;
         }
         back = None;

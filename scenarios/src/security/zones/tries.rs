@@ -40,6 +40,11 @@ pub(super) fn tries<'a>(samples: &'a [Sample], during: &Range<u64>) -> impl Iter
     })
 }
 
+/// When a port was first seen silent: the beginning of the first try in vain that was under way in a stretch of time.
+pub(super) fn silent_from_us(samples: &[Sample], during: &Range<u64>) -> Option<u64> {
+    tries(samples, during).filter(|sample| !sample.reached).map(|sample| sample.began_us).min()
+}
+
 /// The stretches between new connections. `samples` are those of one port, in the order in which they were taken.
 pub(super) fn gaps(samples: &[Sample], during: &Range<u64>) -> Vec<Gap> {
     let mut marks: Vec<u64> = tries(samples, during).filter(|sample| sample.reached).map(|sample| sample.at_us).collect();
@@ -89,6 +94,14 @@ mod tests {
         assert_eq!(count(&[new(5900, 6001, true)]), 0, "what is reached later says nothing of now");
         let held = Sample { kind: SampleKind::Held, ..new(5100, 5100, true) };
         assert_eq!(count(&[held]), 0);
+    }
+
+    #[test]
+    fn silence_begins_with_the_first_try_in_vain() {
+        let during = 1000 * MS..8000 * MS;
+        assert_eq!(silent_from_us(&[new(1050, 1100, true), new(7900, 7950, true)], &during), None);
+        assert_eq!(silent_from_us(&[new(100, 500, false), new(1100, 1150, true), new(4000, 4400, false)], &during), Some(4000 * MS));
+        assert_eq!(silent_from_us(&[new(900, 1300, false), new(1400, 1800, false)], &during), Some(900 * MS), "it hangs from before on");
     }
 
     #[test]
