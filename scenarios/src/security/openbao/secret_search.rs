@@ -36,7 +36,7 @@ pub const SCENARIO: Scenario = Scenario {
     method: &[
         "the harness notes each secret when it is generated or issued",
         "each is searched for in what the engine tells of every container of the run: environment, command, labels",
-        "in the arguments of every process of every node that runs, and in the environment of those that run as the database's user",
+        "in arguments and environment of every process of every node that runs; without any that could be read nothing is decided",
         "in configuration and history of every image of the run, and in the layers of each image that is younger than the oldest secret",
         "in everything that every container, stopped and frozen ones included, wrote to its output, and in every file of the bundle so far",
         "keys are searched for as bytes, in hexadecimal and in base 64",
@@ -62,6 +62,8 @@ pub const SCENARIO: Scenario = Scenario {
 
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 const LEAK: &str = "leak";
+/// A kind of place that must not be empty.
+const ENVIRONMENTS: &str = "process environments";
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     trial.promise_limits("no secret is found anywhere", vec![NamedLimit::at_most("secrets_found", 0.0, "places")]);
@@ -144,6 +146,64 @@ async fn clear(trial: &Trial) -> Result<(), ScenarioError> {
     outcomes.into_iter().collect()
 }
 
+/// What the processes of a node were started with, by number and kind (`cmdline`, `environ`); [`None`] where the reader may not read it.
+#[derive(Debug, PartialEq, Eq)]
+struct Words(BTreeMap<(u32, String), Option<String>>);
+
+impl Words {
+    /// As `process-words.sh` prints them.
+    fn of(printed: &str) -> Self {
+        let mut words: BTreeMap<(u32, String), Option<String>> = BTreeMap::new();
+        let mut current = None;
+        for line in printed.lines() {
+            if let Some((pid, kind, is_read)) = heading(line) {
+                words.entry((pid, kind.to_owned())).or_insert_with(|| is_read.then(String::new));
+                current = Some((pid, kind.to_owned()));
+            } else if let Some(Some(text)) = current.as_ref().and_then(|process| words.get_mut(process)) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        Self(words)
+    }
+
+    /// Whether the first process is among them, without which there is no container.
+    fn lists_processes(&self) -> bool {
+        self.0.keys().any(|(pid, _kind)| *pid == 1)
+    }
+
+    fn unread(&self) -> Vec<&(u32, String)> {
+        self.0.iter().filter(|(_process, text)| text.is_none()).map(|(process, _text)| process).collect()
+    }
+
+    fn read(&self) -> impl Iterator<Item = (&(u32, String), &str)> {
+        self.0.iter().filter_map(|(process, text)| Some((process, text.as_deref()?)))
+    }
+
+    /// What could not be read is taken from another reader, who came later: a process that he does not list has ended. One who lists none
+    /// knows nothing.
+    fn or(self, other: &Self) -> Self {
+        if !other.lists_processes() {
+            return self;
+        }
+        let mut words = self.0;
+        words.retain(|process, text| text.is_some() || other.0.contains_key(process));
+        for (process, text) in &mut words {
+            if text.is_none() {
+                *text = other.0.get(process).cloned().flatten();
+            }
+        }
+        Self(words)
+    }
+}
+
+/// Number, kind and whether words follow, of a line `== NUMBER KIND` or `== NUMBER KIND unread`.
+fn heading(line: &str) -> Option<(u32, &str, bool)> {
+    let (pid, rest) = line.strip_prefix("== ")?.split_once(' ')?;
+    let (kind, is_read) = rest.strip_suffix(" unread").map_or((rest, true), |kind| (kind, false));
+    ["cmdline", "environ"].contains(&kind).then_some((pid.parse().ok()?, kind, is_read))
+}
+
 /// What was looked at, and what was found there.
 struct Search<'a> {
     trial: &'a Trial,
@@ -224,21 +284,24 @@ impl Search<'_> {
         for node in self.live().await {
             let name = node.name().to_owned();
             // As the database's user: root without further capabilities may not read the environment of others.
-            let words = node.exec(&["sh", "-s"], script, LOOK_LIMIT).await?;
-            if !words.stdout.contains("== 1 cmdline") {
+            let mut words = Words::of(&node.exec(&["sh", "-s"], script, LOOK_LIMIT).await?.stdout);
+            if words.lists_processes() && !words.unread().is_empty() {
+                words = words.or(&Words::of(&node.exec_as_root(&["sh", "-s"], script, LOOK_LIMIT).await?.stdout));
+            }
+            if !words.lists_processes() {
                 self.trial.find(Finding::unconfirmed("processes-not-seen", format!("the processes of {name} could not be listed")));
             }
-            for part in words.stdout.split("== ").skip(1) {
-                let (head, text) = part.split_once('\n').unwrap_or((part, ""));
-                let (pid, kind) = head.split_once(' ').unwrap_or((head, ""));
+            if let Some((pid, kind)) = words.unread().first() {
+                let count = words.unread().len();
+                let message = format!(
+                    "{count} texts of processes of {name} could be read neither by its user nor by root; the first is {kind} of process {pid}"
+                );
+                self.trial.find(Finding::unconfirmed("process-unread", message));
+            }
+            for ((pid, kind), text) in words.read() {
                 let place = format!("process {pid} of {name}");
                 if kind == "environ" {
-                    self.look(
-                        "process environments",
-                        "secret-in-process-environment",
-                        &format!("the environment of {place}"),
-                        text.as_bytes(),
-                    );
+                    self.look(ENVIRONMENTS, "secret-in-process-environment", &format!("the environment of {place}"), text.as_bytes());
                 } else {
                     self.look("process arguments", "secret-in-process-arguments", &format!("the arguments of {place}"), text.as_bytes());
                 }
@@ -300,6 +363,12 @@ impl Search<'_> {
         let trial = self.trial;
         trial.measure("secrets_found", Some(self.found as f64), "places");
         trial.measure("secrets_searched_for", Some(self.secrets.secrets().len() as f64), "secrets");
+        if self.secrets.secrets().is_empty() {
+            trial.find(Finding::unconfirmed("no-secrets", "this run knows of no secret, so nothing was searched for"));
+        }
+        if self.looked.get(ENVIRONMENTS).is_none_or(|(_places, bytes)| *bytes == 0) {
+            trial.find(Finding::unconfirmed("no-environments", "not one byte of any process's environment was read"));
+        }
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
         for known in self.secrets.secrets() {
             *kinds.entry(known.kind).or_default() += 1;
@@ -317,5 +386,36 @@ impl Search<'_> {
                 self.looked.iter().map(|(kind, (places, bytes))| ((*kind).to_owned(), places.to_string(), bytes.to_string())).collect(),
             ),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USERS: &str =
+        "== 1 cmdline\nbao\nserver\n== 1 environ\nHOME=/dora/data\n== 1 of them is no heading\n== 40 cmdline\nsh\n== 40 environ unread\n";
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_what_is_read_keeps_its_lines() {
+        let words = Words::of(USERS);
+        assert!(words.lists_processes());
+        assert_eq!(words.unread(), [&(40_u32, "environ".to_owned())]);
+        let read: Vec<&str> = words.read().map(|(_process, text)| text).collect();
+        assert_eq!(read, ["bao\nserver\n", "HOME=/dora/data\n== 1 of them is no heading\n", "sh\n"]);
+        assert!(!Words::of("").lists_processes());
+    }
+
+    #[test]
+    fn the_second_reader_fills_gaps_and_knows_what_has_ended() {
+        let read =
+            Words::of(USERS).or(&Words::of("== 1 cmdline\nbao\n== 1 environ unread\n== 40 cmdline\nsh\n== 40 environ\nHOME=/root\n"));
+        assert!(read.unread().is_empty());
+        assert!(read.read().any(|(process, text)| process.0 == 40 && text == "HOME=/root\n"));
+        let ended = Words::of(USERS).or(&Words::of("== 1 cmdline\nbao\n"));
+        assert!(ended.unread().is_empty(), "process 40 has ended");
+        let neither = Words::of(USERS).or(&Words::of("== 1 cmdline\nbao\n== 40 environ unread\n"));
+        assert_eq!(neither.unread().len(), 1);
+        assert_eq!(Words::of(USERS).or(&Words::of("")).unread().len(), 1, "a reader that sees nothing proves nothing");
     }
 }
