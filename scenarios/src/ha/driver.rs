@@ -85,6 +85,10 @@ fn promise(trial: &Trial, course: Course, goal: &Goal) {
         limits.push(NamedLimit::at_most("lag_max", lag_ms as f64, "ms"));
         statement = format!("{statement}; in quiet the copy elsewhere is at most {:.1} s behind", lag_ms as f64 / 1e3);
     }
+    if let Some(clients) = trial.promise.clients_served_min {
+        limits.push(NamedLimit::at_least("clients_served", clients as f64, "clients"));
+        statement = format!("{statement}; {clients} clients are served at the end");
+    }
     if let Some(writable) = goal.writable_max {
         limits.push(NamedLimit::at_most("writable_primaries", writable as f64, "nodes"));
         statement = format!("{statement}; never more than {writable} node accepts writes");

@@ -1,6 +1,10 @@
 //! More clients than the server has connections for.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use dora_fixtures::assets;
@@ -54,8 +58,12 @@ impl Client for Visitor {
     }
 }
 
+/// How many clients were served at the end, once that was judged.
+pub type Served = Arc<OnceLock<usize>>;
+
 /// All of them, decided by whether each is served at the end, after whatever happened.
-pub fn load(cluster: &PostgresCluster) -> Result<CheckedLoad, ScenarioError> {
+pub fn load(cluster: &PostgresCluster, counted: &Served) -> Result<CheckedLoad, ScenarioError> {
+    let counted = Arc::clone(counted);
     let statement = assets::text("schema/postgres/crowd/work.sql")?;
     let visitor = |_| Box::new(Visitor { line: Line::patient(pooled(cluster), PATIENCE), statement }) as Box<dyn Client>;
     Ok(CheckedLoad {
@@ -63,20 +71,29 @@ pub fn load(cluster: &PostgresCluster) -> Result<CheckedLoad, ScenarioError> {
         clients: (0..CLIENTS).map(visitor).collect(),
         generator: Box::new(|_client| Invocation { f: "visit", value: Value::Null }),
         pace: PACE,
-        judge: Box::new(every_client_is_served),
+        judge: Box::new(move |operations| {
+            // A history is judged once.
+            let _ = counted.set(served(operations).len());
+            every_client_is_served(operations)
+        }),
     })
+}
+
+/// The clients that were answered in the last part of the history.
+fn served(operations: &[Operation]) -> BTreeSet<u32> {
+    let last = operations.iter().filter_map(|operation| operation.completed).max().unwrap_or_default();
+    let from = (last as f64 * (1.0 - LAST_SHARE)) as u64;
+    // A client goes on under another number after an operation of which nobody knows.
+    operations
+        .iter()
+        .filter(|operation| operation.is_ok() && operation.completed.is_some_and(|at| at >= from))
+        .map(|operation| operation.process % CLIENTS)
+        .collect()
 }
 
 /// Whether every client was answered in the last part of the history.
 fn every_client_is_served(operations: &[Operation]) -> Checked {
-    let last = operations.iter().filter_map(|operation| operation.completed).max().unwrap_or_default();
-    let from = (last as f64 * (1.0 - LAST_SHARE)) as u64;
-    // A client goes on under another number after an operation of which nobody knows.
-    let served: BTreeSet<u32> = operations
-        .iter()
-        .filter(|operation| operation.is_ok() && operation.completed.is_some_and(|at| at >= from))
-        .map(|operation| operation.process % CLIENTS)
-        .collect();
+    let served = served(operations);
     let without: Vec<u32> = (0..CLIENTS).filter(|client| !served.contains(client)).collect();
     let answer = if operations.is_empty() {
         Answer::Unknown("no client asked for anything".into())
@@ -106,9 +123,8 @@ pub async fn count_connections(trial: &Trial, cluster: &PostgresCluster) -> Resu
         .await
         .map_err(|_elapsed| failed("no answer".into()))?
         .map_err(|error| failed(error.to_string()))?;
-    trial.measure("pooled_clients", Some(f64::from(CLIENTS)), "connections");
     trial.measure("server_connections", Some(count as f64), "connections");
-    trial.note("client", format!("{CLIENTS} clients share {count} connections to {}", primary.name()));
+    trial.note("client", format!("the pooler holds {count} connections to {} for {CLIENTS} clients", primary.name()));
     if count > SERVER_CONNECTIONS_MAX {
         let message = format!("the pooler holds {count} connections to {}, more than {SERVER_CONNECTIONS_MAX}", primary.name());
         trial.find(Finding::violation("too-many-server-connections", message));
@@ -140,8 +156,10 @@ mod tests {
     fn who_is_not_served_at_the_end_is_named() {
         let mut history: Vec<Operation> = (0..CLIENTS).map(|client| visit(client, 1_000, Outcome::Ok)).collect();
         assert_eq!(every_client_is_served(&history).answer, Answer::Holds);
+        assert_eq!(served(&history).len(), CLIENTS as usize);
         history[7] = visit(7, 10, Outcome::Ok);
         history.push(visit(7 + CLIENTS, 1_000, Outcome::Fail("no server".into())));
+        assert_eq!(served(&history).len(), CLIENTS as usize - 1);
         let answer = every_client_is_served(&history).answer;
         assert!(matches!(answer, Answer::Violated { finding: "clients-not-served", witness, .. } if witness == "clients [7]"));
         assert!(matches!(every_client_is_served(&[]).answer, Answer::Unknown(_)));

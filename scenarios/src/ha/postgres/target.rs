@@ -110,7 +110,15 @@ impl Plan {
     async fn target(self, trial: &Trial) -> Result<PostgresHa, ScenarioError> {
         let cluster = cluster_of(trial).await?;
         let defects = Defects::new(Arc::clone(&cluster));
-        Ok(PostgresHa { cluster, plan: self, defects, failback: Failback::default(), origin: trial.origin(), cut: Mutex::default() })
+        Ok(PostgresHa {
+            cluster,
+            plan: self,
+            defects,
+            failback: Failback::default(),
+            origin: trial.origin(),
+            cut: Mutex::default(),
+            crowd_served: crowd::Served::default(),
+        })
     }
 }
 
@@ -162,6 +170,7 @@ struct PostgresHa {
     origin: Instant,
     /// What was cut before the fault.
     cut: Mutex<Option<Cut>>,
+    crowd_served: crowd::Served,
 }
 
 impl PostgresHa {
@@ -213,7 +222,7 @@ impl HaTarget for PostgresHa {
         match self.plan.beside {
             Beside::Nothing => Ok(Vec::new()),
             Beside::Checked => checked_loads(&self.cluster, self.bracket()),
-            Beside::Crowd => Ok(vec![crowd::load(&self.cluster)?]),
+            Beside::Crowd => Ok(vec![crowd::load(&self.cluster, &self.crowd_served)?]),
         }
     }
 
@@ -289,6 +298,9 @@ impl HaTarget for PostgresHa {
         let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(cut) = cut {
             cut.tell(trial).await;
+        }
+        if self.plan.beside == Beside::Crowd {
+            trial.measure("clients_served", self.crowd_served.get().map(|count| *count as f64), "clients");
         }
         let primary = match self.cluster.primary().await {
             Ok(primary) => primary,

@@ -262,6 +262,10 @@ async fn volume(trial: &Trial, node: &Node, key: &DataKey, counts: &mut Counts) 
             counts.key_bits = counts.key_bits.min(metadata.key_bits);
             let names = if metadata.names_encrypted { "encrypted" } else { "in the clear" };
             let source = node.protection().map_or("unknown", |protection| protection.key_source.as_str());
+            if node.protection().is_none() {
+                let message = format!("{name} has an encrypted volume, and the harness does not know where its key comes from");
+                trial.find(Finding::unconfirmed("key-source-unknown", message));
+            }
             let bits = metadata.key_bits.to_string();
             counts.rows.push(
                 [name, DATA_DIR, metadata.creator.as_str(), metadata.cipher.name(), bits.as_str(), names, source].map(str::to_owned).into(),

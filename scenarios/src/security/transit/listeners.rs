@@ -116,6 +116,10 @@ async fn probe_all(trial: &Trial, target: &dyn TransitTarget, which: Which) -> R
             materials: materials.clone(),
         }));
     }
+    if places.is_empty() {
+        let kind = if which == Which::Sidecars { "sidecar" } else { "listener" };
+        return Err(ScenarioError::Missing(format!("no {kind} of {} is in this run, so there is nothing to probe", target.member())));
+    }
     trial.note("probe", format!("{} listeners", places.len()));
     let handshakes: Vec<_> = places.iter().map(|place| probe_row(trial, &prober, place)).collect();
     let mut rows: Vec<ProbeRow> = stream::iter(handshakes).buffered(ROWS_AT_ONCE).try_collect().await?;
