@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::{
     load::Load,
+    repeat::Repeats,
     target::{CertificateTarget, install},
 };
 use crate::{
@@ -65,10 +66,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// [`ScenarioError`] when it cannot be carried out; what it finds is in the trial.
 pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(), ScenarioError> {
     let allowed = trial.promise.failed_requests_max()? as f64;
-    trial.promise_limits(
-        "a rotation of every node fails no request beyond the bound",
-        vec![NamedLimit::at_most("failed_requests", allowed, "requests"), NamedLimit::at_most("stale_listeners", 0.0, "listeners")],
-    );
+    promise(trial, allowed, !target.repeats().is_empty())?;
     let bao = openbao(trial).await?;
     let prober = trial.platform().prober(trial.ground()).await?;
     let case = trial.scenario.case();
@@ -88,6 +86,13 @@ pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(),
     trial.measure("failed_requests", Some(load.failed() as f64), "requests");
     trial.measure("answered_requests", Some(load.succeeded() as f64), "requests");
     trial.measure("longest_request", Some(load.longest_ms() as f64), "ms");
+    let repeats = target.repeats();
+    if !repeats.is_empty() {
+        let repeated: u64 = repeats.iter().copied().map(Repeats::requests).sum();
+        let attempts: u64 = repeats.iter().copied().map(Repeats::repeated).sum();
+        trial.measure("repeated_requests", share(repeated, load.succeeded() + load.failed()), "ratio");
+        trial.measure("repeated_attempts", Some(attempts as f64), "attempts");
+    }
     trial.measure("stale_listeners", Some(rotation.stale as f64), "listeners");
     if let Some(error) = load.first_failure().filter(|_| load.failed() as f64 > allowed) {
         trial.find(Finding::violation("requests-failed", format!("{} requests failed, the first one by: {error}", load.failed())));
@@ -102,6 +107,32 @@ pub async fn rotate(trial: &Trial, target: &dyn CertificateTarget) -> Result<(),
     });
     // What the load saw counts, also where the rotation could not be carried out to its end, or the key manager is out of reach after it.
     outcome.and(mended).and(removed.map_err(Into::into))
+}
+
+/// States the objective. Where clients repeat, a request that was answered in the end counts as none that failed: so it is limited how many
+/// may need that, and how long the longest may take.
+fn promise(trial: &Trial, failed_max: f64, repeats: bool) -> Result<(), ScenarioError> {
+    let mut limits =
+        vec![NamedLimit::at_most("failed_requests", failed_max, "requests"), NamedLimit::at_most("stale_listeners", 0.0, "listeners")];
+    let mut statement = "a rotation of every node fails no request beyond the bound".to_owned();
+    if repeats {
+        let (Some(ratio), Some(longest_ms)) = (trial.promise.repeated_ratio_max, trial.promise.longest_request_ms_max) else {
+            let case = trial.scenario.case();
+            return Err(ScenarioError::Missing(format!(
+                "the catalogue sets no repeated_ratio_max and longest_request_ms_max for {case}, whose clients repeat their requests"
+            )));
+        };
+        limits.push(NamedLimit::at_most("repeated_requests", ratio, "ratio"));
+        limits.push(NamedLimit::at_most("longest_request", longest_ms as f64, "ms"));
+        statement.push_str("; requests that need more than one attempt are no more than a stated share, and none takes longer than stated");
+    }
+    trial.promise_limits(statement, limits);
+    Ok(())
+}
+
+/// The share of requests that needed more than one attempt; [`None`] where there was no request.
+fn share(repeated: u64, requests: u64) -> Option<f64> {
+    (requests > 0).then(|| repeated as f64 / requests as f64)
 }
 
 struct Rotation<'a> {
@@ -280,4 +311,15 @@ pub fn listeners_of(nodes: &[Node], port: u16, start: dora_harness::security::St
 pub async fn rotate_if_there<T: CertificateTarget>(trial: &Trial, target: Option<T>, name: &str) -> Result<(), ScenarioError> {
     let target = target.ok_or_else(|| ScenarioError::Missing(format!("there is no {name} in this run")))?;
     rotate(trial, &target).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_asked_is_no_share() {
+        assert_eq!(share(0, 0), None);
+        assert_eq!(share(3, 12), Some(0.25));
+    }
 }

@@ -63,9 +63,7 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let identity = identity.map_err(|error| ScenarioError::client("make a client's certificate", error))?;
     let repeats = Repeats::within(REPEAT_LIMIT);
     let target = EtcdCertificates { cluster, servers, identity, turn: AtomicUsize::default(), repeats };
-    let outcome = rotate(trial, &target).await;
-    trial.measure("repeated_attempts_patroni", Some(target.repeats.repeated() as f64), "attempts");
-    outcome
+    rotate(trial, &target).await
 }
 
 struct EtcdCertificates {
@@ -108,6 +106,10 @@ impl CertificateTarget for EtcdCertificates {
             ask(self.cluster.authority(), None, |client| client.get(url)).await.map(drop)
         });
         asked.await.map_err(|error| format!("{}: {error}", server.name()))
+    }
+
+    fn repeats(&self) -> Vec<&Repeats> {
+        vec![&self.repeats]
     }
 
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {

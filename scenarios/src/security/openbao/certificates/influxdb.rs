@@ -130,6 +130,10 @@ impl CertificateTarget for InfluxCertificates {
         (REPEAT_LIMIT + ATTEMPT_LIMIT) * 2
     }
 
+    fn repeats(&self) -> Vec<&Repeats> {
+        self.loads.iter().map(|load| &load.repeats).collect()
+    }
+
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {
         if self.nodes_of(Form::Single).iter().any(|single| single.name() == node.name()) {
             node.stop(STOP_GRACE).await?;

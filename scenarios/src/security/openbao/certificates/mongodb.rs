@@ -77,9 +77,7 @@ pub const SCENARIO: Scenario = Scenario {
                 return Err(ScenarioError::Missing("there is no MongoDB in this run".into()));
             }
             let target = MongodbCertificates { trial, sets, repeats: Repeats::within(REPEAT_LIMIT) };
-            let outcome = rotate(trial, &target).await;
-            trial.measure("repeated_attempts", Some(target.repeats.repeated() as f64), "attempts");
-            outcome
+            rotate(trial, &target).await
         })
     },
 };
@@ -152,6 +150,10 @@ impl CertificateTarget for MongodbCertificates<'_> {
 
     fn request_limit(&self) -> Duration {
         REQUEST_LIMIT
+    }
+
+    fn repeats(&self) -> Vec<&Repeats> {
+        vec![&self.repeats]
     }
 
     /// A member refuses a peer's certificate whose issuer's list it lacks, so all have the lists before one has such a certificate.

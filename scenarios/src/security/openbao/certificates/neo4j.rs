@@ -102,7 +102,6 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
         read: assets::text("schema/neo4j/certificates/read.cypher")?,
     };
     let outcome = rotate(trial, &target).await;
-    trial.measure("repeated_attempts", Some(target.repeats.repeated() as f64), "attempts");
     let healthy = within("a healthy Neo4j", RETURN_LIMIT, Duration::from_millis(300), || target.healthy()).await;
     outcome.and(healthy.map_err(Into::into))
 }
@@ -168,6 +167,10 @@ impl CertificateTarget for Neo4jCertificates<'_> {
 
     fn request_limit(&self) -> Duration {
         REPEAT_LIMIT + ATTEMPT_LIMIT * 2
+    }
+
+    fn repeats(&self) -> Vec<&Repeats> {
+        vec![&self.repeats]
     }
 
     async fn take_up(&self, node: &Node) -> Result<(), ScenarioError> {

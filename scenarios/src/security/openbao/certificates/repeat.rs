@@ -16,17 +16,23 @@ const PAUSE: Duration = Duration::from_millis(150);
 pub struct Repeats {
     limit: Duration,
     repeated: AtomicU64,
+    requests: AtomicU64,
 }
 
 impl Repeats {
     /// No attempt begins later than `limit` after the first one.
     pub fn within(limit: Duration) -> Self {
-        Self { limit, repeated: AtomicU64::new(0) }
+        Self { limit, repeated: AtomicU64::new(0), requests: AtomicU64::new(0) }
     }
 
     /// Attempts that were not answered and made again.
     pub fn repeated(&self) -> u64 {
         self.repeated.load(Ordering::Relaxed)
+    }
+
+    /// Requests for which one attempt did not suffice.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Attempts until one is answered.
@@ -40,12 +46,16 @@ impl Repeats {
         E: Display + Send,
     {
         let end = Instant::now() + self.limit;
+        let mut is_first = true;
         loop {
             let Err(error) = attempt().await else { return Ok(()) };
             if Instant::now() + PAUSE >= end {
                 return Err(error.to_string());
             }
             self.repeated.fetch_add(1, Ordering::Relaxed);
+            if std::mem::take(&mut is_first) {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+            }
             sleep(PAUSE).await;
         }
     }
@@ -61,7 +71,9 @@ mod tests {
         let tried = AtomicU64::new(0);
         let outcome =
             repeats.until_answered(|| async { if tried.fetch_add(1, Ordering::Relaxed) < 2 { Err("away") } else { Ok(()) } }).await;
-        assert_eq!((outcome, repeats.repeated()), (Ok(()), 2));
+        assert_eq!((outcome, repeats.repeated(), repeats.requests()), (Ok(()), 2, 1));
+        assert_eq!(repeats.until_answered(|| async { Ok::<(), String>(()) }).await, Ok(()));
+        assert_eq!((repeats.repeated(), repeats.requests()), (2, 1), "what is answered at once is no repetition");
     }
 
     #[tokio::test]

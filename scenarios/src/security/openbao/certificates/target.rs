@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use dora_fixtures::assets;
 use dora_harness::{security::Identity, service::openbao::Pki, topology::Node};
 
+use super::repeat::Repeats;
 use crate::{ScenarioError, security::Listener};
 
 /// One step of putting files in place.
@@ -27,6 +28,12 @@ pub trait CertificateTarget: Send + Sync {
     /// A request that takes longer failed.
     fn request_limit(&self) -> Duration {
         Duration::from_secs(8)
+    }
+
+    /// The counters of clients that repeat what was not answered; none where each request is one attempt. Where there are any, the catalogue
+    /// limits how many requests may need it, and how long one may take.
+    fn repeats(&self) -> Vec<&Repeats> {
+        Vec::new()
     }
 
     /// Comes before the first certificate of each of these authorities, for software to which the root that signed one does not suffice.
