@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx},
+        influxdb::{Consistency, Form, Influx, PORT},
     },
     patience::within,
     topology::{Member, Node},
@@ -21,6 +21,8 @@ use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-node";
 const EXPOSED: &str = "backup-port-open-to-the-network";
+const OLD_TLS_CLIENTS: &str = "tls-1-2-for-clients-of-one-sidecar";
+const OLD_TLS_PEERS: &str = "tls-1-2-for-peers-of-one-sidecar";
 const WEAK_SUITE: &str = "weak-suite-on-one-sidecar";
 const FOREIGN_AUTHORITY: &str = "foreign-authority-trusted-by-one-sidecar";
 const NO_CERTIFICATE: &str = "sidecar-without-client-certificates";
@@ -48,6 +50,8 @@ pub const SCENARIOS: &[Scenario] = &[
         sabotages: &[
             Sabotage { id: EXTRA_PORT, what: "something else listens on one node", expects: "undeclared-listener" },
             Sabotage { id: EXPOSED, what: "the single node's backup port listens for the network", expects: "listener-exposed" },
+            Sabotage { id: OLD_TLS_CLIENTS, what: "one sidecar accepts TLS 1.2 from clients", expects: "old-tls-accepted" },
+            Sabotage { id: OLD_TLS_PEERS, what: "one sidecar accepts TLS 1.2 from the other nodes", expects: "old-tls-accepted" },
         ],
         run: |trial| Box::pin(async move { listeners(trial, &Target::of(trial).await?, Which::All).await }),
     },
@@ -190,6 +194,16 @@ impl Target {
         Ok(match id {
             NO_CERTIFICATE => vec![(end, verified, inside)],
             NO_IDENTITY => vec![(end, verified, format!("{inside}\nverifyChain = yes"))],
+            OLD_TLS_CLIENTS => {
+                // Only the clients' section has this pair of lines.
+                let oldest = |version: &str| format!(":{PORT}\nsslVersionMin = TLSv{version}");
+                vec![(end, oldest("1.3"), oldest("1.2"))]
+            }
+            OLD_TLS_PEERS => {
+                // Holds for every section without a line of its own: all but the clients'.
+                let oldest = |version: &str| format!("sslVersionMin = TLSv{version}\nciphersuites");
+                vec![(end, oldest("1.3"), oldest("1.2"))]
+            }
             WEAK_SUITE => vec![(end, strong.to_owned(), format!("securityLevel = 0\n{strong}TLS_AES_128_CCM_8_SHA256:"))],
             BYPASS => {
                 let past = way("bypass", format!("{}:{BYPASS_PORT}", end.address()), format!("127.0.1.{last}:{META_PORT}"));

@@ -7,7 +7,9 @@ use dora_fixtures::assets;
 use dora_harness::{
     database::{
         Cluster as _,
-        neo4j::{BOLT, CONFIGURATION, CausalCluster, CommunityServer, Dialect, GraphClient, GraphError, HTTPS, Login},
+        neo4j::{
+            BOLT, CONFIGURATION, CausalCluster, CommunityServer, Dialect, GraphClient, GraphError, HTTPS, Login, TLS_CIPHERS, TLS_VERSIONS,
+        },
     },
     patience::within,
     platform::all_healthy,
@@ -23,6 +25,8 @@ const PLAIN_HTTP: &str = "http-on-the-single-server";
 const HTTPS_CLOSED: &str = "https-closed-on-the-single-server";
 const PLAINTEXT: &str = "plaintext-on-the-single-server";
 const NO_CERTIFICATE: &str = "core-without-client-certificates";
+const OLD_TLS_CLIENTS: &str = "tls-1-2-for-clients-of-one-core";
+const OLD_TLS_MEMBERS: &str = "tls-1-2-for-members-of-one-core";
 const PLAIN_CLIENT: &str = "client-in-plaintext";
 
 /// The scenarios of this module.
@@ -51,6 +55,8 @@ pub const SCENARIOS: &[Scenario] = &[
             Sabotage { id: HTTPS_CLOSED, what: "the single server does not serve HTTPS", expects: "missing-listener" },
             Sabotage { id: PLAINTEXT, what: "the single server's Bolt takes clients without TLS", expects: "plaintext-accepted" },
             Sabotage { id: NO_CERTIFICATE, what: "one core asks no other for a certificate", expects: "missing-certificate-accepted" },
+            Sabotage { id: OLD_TLS_CLIENTS, what: "Bolt and HTTPS of one core accept TLS 1.2", expects: "old-tls-accepted" },
+            Sabotage { id: OLD_TLS_MEMBERS, what: "raft and transactions of one core accept TLS 1.2", expects: "old-tls-accepted" },
         ],
         run: |trial| Box::pin(async move { listeners(trial, &Target::of(trial).await?, Which::All).await }),
     },
@@ -101,6 +107,13 @@ fn words(text: &str) -> Map<String, Value> {
 
 fn failed(error: GraphError) -> ScenarioError {
     ScenarioError::client("write and read a text", error)
+}
+
+/// What a core's policy is changed by, so that it takes TLS 1.2 beside 1.3: as it is, as the defect has it.
+fn old_tls(policy: &str) -> Vec<(String, String)> {
+    let line = |name: &str, value: &str| format!("dbms.ssl.policy.{policy}.{name}={value}");
+    let change = |name: &str, intended: &str, more: &str| (line(name, intended), line(name, &format!("{more},{intended}")));
+    vec![change("tls_versions", TLS_VERSIONS, "TLSv1.2"), change("ciphers", TLS_CIPHERS, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")]
 }
 
 impl Target {
@@ -179,18 +192,24 @@ impl Target {
             let port = ExtraPort::new(node, NOBODYS_PORT);
             return if planted { port.open().await } else { port.close().await };
         }
-        let (node, intended, defect) = match id {
-            PLAIN_HTTP => (self.community()?.node().clone(), "server.http.enabled=false", "server.http.enabled=true"),
-            HTTPS_CLOSED => (self.community()?.node().clone(), "server.https.enabled=true", "server.https.enabled=false"),
+        let single = || Ok::<_, ScenarioError>(self.community()?.node().clone());
+        let one = |intended: &str, defect: &str| vec![(intended.to_owned(), defect.to_owned())];
+        let (node, changes) = match id {
+            PLAIN_HTTP => (single()?, one("server.http.enabled=false", "server.http.enabled=true")),
+            HTTPS_CLOSED => (single()?, one("server.https.enabled=true", "server.https.enabled=false")),
             NO_CERTIFICATE => {
-                (self.last_core()?, "dbms.ssl.policy.cluster.client_auth=REQUIRE", "dbms.ssl.policy.cluster.client_auth=NONE")
+                (self.last_core()?, one("dbms.ssl.policy.cluster.client_auth=REQUIRE", "dbms.ssl.policy.cluster.client_auth=NONE"))
             }
-            _ => (self.community()?.node().clone(), "server.bolt.tls_level=REQUIRED", "server.bolt.tls_level=OPTIONAL"),
+            OLD_TLS_CLIENTS => (self.last_core()?, old_tls("client")),
+            OLD_TLS_MEMBERS => (self.last_core()?, old_tls("cluster")),
+            _ => (single()?, one("server.bolt.tls_level=REQUIRED", "server.bolt.tls_level=OPTIONAL")),
         };
-        if planted {
-            node.edit_file(CONFIGURATION, intended, defect).await?;
-        } else {
-            restore(&node, CONFIGURATION, defect, intended).await?;
+        for (intended, defect) in &changes {
+            if planted {
+                node.edit_file(CONFIGURATION, intended, defect).await?;
+            } else {
+                restore(&node, CONFIGURATION, defect, intended).await?;
+            }
         }
         self.restart(&node).await?;
         if id == HTTPS_CLOSED && !planted {

@@ -26,6 +26,8 @@ use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-server";
 const OLD_TLS: &str = "tls-1-2-on-the-pooler";
+const OLD_TLS_REST: &str = "tls-1-2-on-patroni";
+const OLD_TLS_ETCD: &str = "tls-1-2-on-one-etcd-member";
 const PLAINTEXT: &str = "plaintext-on-the-pooler";
 const EXPOSED: &str = "haproxy-open-to-the-network";
 const NO_CERTIFICATE: &str = "etcd-without-client-certificates";
@@ -53,6 +55,8 @@ pub const SCENARIOS: &[Scenario] = &[
         sabotages: &[
             Sabotage { id: EXTRA_PORT, what: "something else listens on one server", expects: "undeclared-listener" },
             Sabotage { id: OLD_TLS, what: "the pooler accepts TLS 1.2", expects: "old-tls-accepted" },
+            Sabotage { id: OLD_TLS_REST, what: "Patroni's REST API on one standby accepts TLS 1.2", expects: "old-tls-accepted" },
+            Sabotage { id: OLD_TLS_ETCD, what: "one etcd member accepts TLS 1.2", expects: "old-tls-accepted" },
             Sabotage { id: PLAINTEXT, what: "the pooler lets clients in without TLS", expects: "plaintext-accepted" },
             Sabotage { id: EXPOSED, what: "the HAProxy beside the pooler listens for the network", expects: "listener-exposed" },
             Sabotage {
@@ -100,6 +104,12 @@ const NOBODYS_PORT: u16 = 4444;
 const POOLER_SETTINGS: &str = "/dora/config/pgbouncer.ini";
 const HAPROXY_SETTINGS: &str = "/dora/config/haproxy.cfg";
 const ETCD_SETTINGS: &str = "/dora/config/etcd.yml";
+const ETCD_NEW_TLS: &str = "tls-min-version: TLS1.3";
+const ETCD_OLD_TLS: &str = "tls-min-version: TLS1.2";
+/// Patroni has no setting of its own: its oldest version is that of OpenSSL in its container. PostgreSQL states its own.
+const OPENSSL_SETTINGS: &str = "/dora/config/openssl.cnf";
+const OPENSSL_NEW_TLS: &str = "MinProtocol = TLSv1.3";
+const OPENSSL_OLD_TLS: &str = "MinProtocol = TLSv1.2";
 const ACCESS_RULES: &str = "/dora/data/pgdata/pg_hba.conf";
 const NO_PLAINTEXT: &str = "hostnossl all all 0.0.0.0/0 reject";
 const SOME_PLAINTEXT: &str = "hostnossl replication replicator 0.0.0.0/0 scram-sha-256\nhostnossl all all 0.0.0.0/0 scram-sha-256";
@@ -150,6 +160,24 @@ impl Target {
         self.cluster.etcd().last().ok_or_else(|| ScenarioError::Missing("there is no etcd".to_owned()))
     }
 
+    /// A server whose restart moves no leadership.
+    async fn standby(&self) -> Result<&Node, ScenarioError> {
+        let primary = self.cluster.primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
+        let standby = self.cluster.servers().iter().find(|server| server.name() != primary.name());
+        standby.ok_or_else(|| ScenarioError::Missing("the primary has no standby".into()))
+    }
+
+    /// Wherever it was planted: roles may have changed since.
+    async fn restore_openssl(&self) -> Result<(), ScenarioError> {
+        for server in self.cluster.servers() {
+            let files = server.get_files(OPENSSL_SETTINGS).await?;
+            if files.iter().any(|(_, content)| String::from_utf8_lossy(content).contains(OPENSSL_OLD_TLS)) {
+                self.change(server, OPENSSL_SETTINGS, OPENSSL_OLD_TLS, OPENSSL_NEW_TLS).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn run_script(login: &Login, script: &str) -> Result<(), ScenarioError> {
         let work = async {
             let mut connection = connect(login, CONNECT_LIMIT).await?;
@@ -177,8 +205,7 @@ impl Target {
 
     async fn replicate_in_plaintext(&self, plain: bool) -> Result<(), ScenarioError> {
         let primary = self.cluster.primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
-        let standby = self.cluster.servers().iter().find(|server| server.name() != primary.name());
-        let standby = standby.ok_or_else(|| ScenarioError::Missing("the primary has no standby".into()))?;
+        let standby = self.standby().await?;
         let variables = json!({"name": standby.name(), "primary": primary.address()});
         let script = if plain {
             assets::render("schema/postgres/sabotage/replicate_in_plaintext.sql.j2", variables)?
@@ -236,6 +263,8 @@ impl TransitTarget for Target {
     async fn sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError> {
         match id {
             EXTRA_PORT => ExtraPort::new(self.cluster.servers()[0].clone(), NOBODYS_PORT).open().await,
+            OLD_TLS_REST => self.change(self.standby().await?, OPENSSL_SETTINGS, OPENSSL_NEW_TLS, OPENSSL_OLD_TLS).await,
+            OLD_TLS_ETCD => self.change(self.last_etcd()?, ETCD_SETTINGS, ETCD_NEW_TLS, ETCD_OLD_TLS).await,
             NO_CERTIFICATE => self.change(self.last_etcd()?, ETCD_SETTINGS, ETCD_ASKS, ETCD_DOES_NOT_ASK).await,
             FOREIGN_AUTHORITY => {
                 trust_both(trial, self.last_etcd()?, AUTHORITY, true).await?;
@@ -258,6 +287,11 @@ impl TransitTarget for Target {
     async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError> {
         match id {
             EXTRA_PORT => ExtraPort::new(self.cluster.servers()[0].clone(), NOBODYS_PORT).close().await,
+            OLD_TLS_REST => self.restore_openssl().await,
+            OLD_TLS_ETCD => {
+                restore(self.last_etcd()?, ETCD_SETTINGS, ETCD_OLD_TLS, ETCD_NEW_TLS).await?;
+                self.restart(self.last_etcd()?).await
+            }
             NO_CERTIFICATE => {
                 restore(self.last_etcd()?, ETCD_SETTINGS, ETCD_DOES_NOT_ASK, ETCD_ASKS).await?;
                 self.restart(self.last_etcd()?).await

@@ -14,13 +14,14 @@ use dora_harness::{
 };
 use redis::RedisError;
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners, trust_both};
+use super::{ExtraPort, TransitTarget, Which, links, listeners, target::restore, trust_both};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port";
 const EXTRA_UDP_PORT: &str = "extra-udp-port";
 const PLAINTEXT_PORT: &str = "plaintext-port";
 const OLD_TLS: &str = "tls-1-2-on-one-cluster-node";
+const OLD_TLS_SENTINEL: &str = "tls-1-2-on-one-sentinel";
 const WEAK_SUITE: &str = "weak-suite-on-one-server";
 const FOREIGN_AUTHORITY: &str = "foreign-authority-trusted";
 const PLAIN_REPLICATION: &str = "replication-in-plaintext";
@@ -47,6 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
             Sabotage { id: EXTRA_UDP_PORT, what: "something else takes datagrams on one node", expects: "undeclared-listener" },
             Sabotage { id: PLAINTEXT_PORT, what: "one server also listens without TLS", expects: "undeclared-listener" },
             Sabotage { id: OLD_TLS, what: "the last server accepts TLS 1.2", expects: "old-tls-accepted" },
+            Sabotage { id: OLD_TLS_SENTINEL, what: "one Sentinel accepts TLS 1.2", expects: "old-tls-accepted" },
             Sabotage { id: WEAK_SUITE, what: "the last server accepts a suite with a short tag", expects: "weak-suite-accepted" },
             Sabotage {
                 id: FOREIGN_AUTHORITY,
@@ -89,6 +91,10 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(40);
 /// Keys that between them are on every shard.
 const KEYS: usize = 24;
 const BOTH_AUTHORITIES: &str = "/dora/tls/both.crt";
+/// A Sentinel's own copy of its settings, into which it writes what it learns.
+const SENTINEL_SETTINGS: &str = "/dora/data/sentinel.conf";
+const SENTINEL_NEW_TLS: &str = "tls-protocols \"TLSv1.3\"";
+const SENTINEL_OLD_TLS: &str = "tls-protocols \"TLSv1.2 TLSv1.3\"";
 
 struct Target {
     replicated: Arc<Replicated>,
@@ -122,6 +128,17 @@ impl Target {
         let mut words = vec!["CONFIG", "SET"];
         words.extend(settings.iter().flat_map(|(name, value)| [*name, *value]));
         ask::<()>(&mut connection, &words).await.map_err(failed("change a setting"))
+    }
+
+    fn last_sentinel(&self) -> Result<&Node, ScenarioError> {
+        self.replicated.sentinels().nodes().last().ok_or_else(|| ScenarioError::Missing("there is no Sentinel".into()))
+    }
+
+    /// A Sentinel has no command for its protocols. A kill, as what it would still write is what was just changed.
+    async fn restart_sentinel(&self) -> Result<(), ScenarioError> {
+        self.last_sentinel()?.kill().await?;
+        self.last_sentinel()?.start().await?;
+        self.healthy().await
     }
 
     /// A replica of the replicated set, and its master.
@@ -215,6 +232,10 @@ impl TransitTarget for Target {
             EXTRA_UDP_PORT => ExtraPort::for_datagrams(node, NOBODYS_PORT).open().await,
             PLAINTEXT_PORT => self.set(&node, access, &[("port", &OTHER_PORT.to_string())]).await,
             OLD_TLS => self.set(&node, access, &[("tls-protocols", "TLSv1.2 TLSv1.3")]).await,
+            OLD_TLS_SENTINEL => {
+                self.last_sentinel()?.edit_file(SENTINEL_SETTINGS, SENTINEL_NEW_TLS, SENTINEL_OLD_TLS).await?;
+                self.restart_sentinel().await
+            }
             WEAK_SUITE => {
                 let suites =
                     [("tls-ciphers", "DEFAULT:@SECLEVEL=0"), ("tls-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_AES_128_CCM_8_SHA256")];
@@ -241,6 +262,10 @@ impl TransitTarget for Target {
             EXTRA_UDP_PORT => ExtraPort::for_datagrams(node, NOBODYS_PORT).close().await?,
             PLAINTEXT_PORT => self.set(&node, access, &[("port", "0")]).await?,
             OLD_TLS => self.set(&node, access, &[("tls-protocols", "TLSv1.3")]).await?,
+            OLD_TLS_SENTINEL => {
+                restore(self.last_sentinel()?, SENTINEL_SETTINGS, SENTINEL_OLD_TLS, SENTINEL_NEW_TLS).await?;
+                self.restart_sentinel().await?;
+            }
             WEAK_SUITE => {
                 let suites = [("tls-ciphers", ""), ("tls-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256")];
                 self.set(&node, access, &suites).await?;
