@@ -21,6 +21,7 @@ use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-node";
 const EXPOSED: &str = "backup-port-open-to-the-network";
+const PLAINTEXT: &str = "plaintext-on-the-single-node";
 const OLD_TLS_CLIENTS: &str = "tls-1-2-for-clients-of-one-sidecar";
 const OLD_TLS_PEERS: &str = "tls-1-2-for-peers-of-one-sidecar";
 const WEAK_SUITE: &str = "weak-suite-on-one-sidecar";
@@ -50,6 +51,12 @@ pub const SCENARIOS: &[Scenario] = &[
         sabotages: &[
             Sabotage { id: EXTRA_PORT, what: "something else listens on one node", expects: "undeclared-listener" },
             Sabotage { id: EXPOSED, what: "the single node's backup port listens for the network", expects: "listener-exposed" },
+            Sabotage { id: PLAINTEXT, what: "the single node serves clients without TLS", expects: "plaintext-accepted" },
+            Sabotage {
+                id: FOREIGN_AUTHORITY,
+                what: "one sidecar trusts a foreign authority, too",
+                expects: "foreign-certificate-accepted",
+            },
             Sabotage { id: OLD_TLS_CLIENTS, what: "one sidecar accepts TLS 1.2 from clients", expects: "old-tls-accepted" },
             Sabotage { id: OLD_TLS_PEERS, what: "one sidecar accepts TLS 1.2 from the other nodes", expects: "old-tls-accepted" },
         ],
@@ -255,6 +262,23 @@ impl Target {
                 let (influx, nodes) = self.nodes_of(Form::Single)?;
                 let (intended, defect) = ("bind-address = \"127.0.0.1:8088\"".into(), "bind-address = \"0.0.0.0:8088\"".into());
                 self.change(influx, &nodes[0], SETTINGS, &Change { intended, defect, plants: planted }).await
+            }
+            PLAINTEXT => {
+                let (influx, nodes) = self.nodes_of(Form::Single)?;
+                let (intended, defect) = ("https-enabled = true", "https-enabled = false");
+                if !planted {
+                    restore(&nodes[0], SETTINGS, defect, intended).await?;
+                    return self.restart(influx, &nodes[0]).await;
+                }
+                nodes[0].edit_file(SETTINGS, intended, defect).await?;
+                nodes[0].stop(STOP_GRACE).await?;
+                nodes[0].start().await?;
+                // Whoever asks for its health would do it over TLS.
+                within("the restarted node's port", SETTLE_LIMIT, Duration::from_millis(200), || async {
+                    if nodes[0].accepts(PORT).await { Ok(()) } else { Err("nobody listens there") }
+                })
+                .await?;
+                Ok(())
             }
             FOREIGN_AUTHORITY => {
                 let (influx, nodes) = self.nodes_of(Form::Cluster)?;

@@ -15,9 +15,14 @@ use dora_harness::{
     platform::all_healthy,
     topology::{Member, Node},
 };
+use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners, target::restore};
+use super::{
+    ExtraPort, TransitTarget, Which, links, listeners,
+    target::{AUTHORITY, restore},
+    trust_both,
+};
 use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
 
 const EXTRA_PORT: &str = "extra-port-on-one-server";
@@ -25,6 +30,8 @@ const PLAIN_HTTP: &str = "http-on-the-single-server";
 const HTTPS_CLOSED: &str = "https-closed-on-the-single-server";
 const PLAINTEXT: &str = "plaintext-on-the-single-server";
 const NO_CERTIFICATE: &str = "core-without-client-certificates";
+const FOREIGN_AUTHORITY: &str = "core-trusts-a-foreign-authority";
+const PLAIN_MEMBERS: &str = "members-in-plaintext";
 const OLD_TLS_CLIENTS: &str = "tls-1-2-for-clients-of-one-core";
 const OLD_TLS_MEMBERS: &str = "tls-1-2-for-members-of-one-core";
 const PLAIN_CLIENT: &str = "client-in-plaintext";
@@ -55,6 +62,7 @@ pub const SCENARIOS: &[Scenario] = &[
             Sabotage { id: HTTPS_CLOSED, what: "the single server does not serve HTTPS", expects: "missing-listener" },
             Sabotage { id: PLAINTEXT, what: "the single server's Bolt takes clients without TLS", expects: "plaintext-accepted" },
             Sabotage { id: NO_CERTIFICATE, what: "one core asks no other for a certificate", expects: "missing-certificate-accepted" },
+            Sabotage { id: FOREIGN_AUTHORITY, what: "one core trusts a foreign authority, too", expects: "foreign-certificate-accepted" },
             Sabotage { id: OLD_TLS_CLIENTS, what: "Bolt and HTTPS of one core accept TLS 1.2", expects: "old-tls-accepted" },
             Sabotage { id: OLD_TLS_MEMBERS, what: "raft and transactions of one core accept TLS 1.2", expects: "old-tls-accepted" },
         ],
@@ -75,19 +83,31 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
         does_not_show: &["that discovery is encrypted: it is not (named exception); that it carries nothing that was written is shown"],
         needs_high_availability: true,
-        deadline: Duration::from_secs(240),
-        sabotages: &[Sabotage {
-            id: PLAIN_CLIENT,
-            what: "the single server's Bolt takes clients without TLS, and one uses it",
-            expects: "canary-on-the-wire",
-        }],
+        // The members' proof starts all of them anew, twice.
+        deadline: Duration::from_secs(480),
+        sabotages: &[
+            Sabotage {
+                id: PLAIN_CLIENT,
+                what: "the single server's Bolt takes clients without TLS, and one uses it",
+                expects: "canary-on-the-wire",
+            },
+            Sabotage {
+                id: PLAIN_MEMBERS,
+                what: "raft and transactions of all members have no TLS, as the software has it by default",
+                expects: "link-in-plaintext",
+            },
+        ],
         run: |trial| Box::pin(async move { links(trial, &Target::of(trial).await?).await }),
     },
 ];
 
 const CLIENT_LIMIT: Duration = Duration::from_secs(8);
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+/// From a start of all members at the same time.
+const START_LIMIT: Duration = Duration::from_secs(150);
 const STOP_GRACE: Duration = Duration::from_secs(10);
+const MEMBERS_TLS: &str = "causal_clustering.ssl_policy=cluster";
+const NO_MEMBERS_TLS: &str = "# causal_clustering.ssl_policy is not set";
 /// A port that no software of the platform uses.
 const NOBODYS_PORT: u16 = 4444;
 
@@ -136,7 +156,11 @@ impl Target {
     }
 
     async fn healthy(&self) -> Result<(), ScenarioError> {
-        within("a healthy Neo4j", SETTLE_LIMIT, Duration::from_millis(300), || async {
+        self.healthy_within(SETTLE_LIMIT).await
+    }
+
+    async fn healthy_within(&self, limit: Duration) -> Result<(), ScenarioError> {
+        within("a healthy Neo4j", limit, Duration::from_millis(300), || async {
             if let Some(cluster) = &self.cluster {
                 all_healthy(&cluster.health().await)?;
             }
@@ -153,6 +177,22 @@ impl Target {
         node.stop(STOP_GRACE).await?;
         node.start().await?;
         self.healthy().await
+    }
+
+    /// Members with and members without TLS do not understand each other, so all of them change at the same time.
+    async fn change_members(&self, planted: bool) -> Result<(), ScenarioError> {
+        let cluster = self.cluster.as_ref().ok_or_else(|| ScenarioError::Missing("there is no cluster".into()))?;
+        let members: Vec<&Node> = cluster.members().collect();
+        for member in &members {
+            if planted {
+                member.edit_file(CONFIGURATION, MEMBERS_TLS, NO_MEMBERS_TLS).await?;
+            } else {
+                restore(member, CONFIGURATION, NO_MEMBERS_TLS, MEMBERS_TLS).await?;
+            }
+        }
+        try_join_all(members.iter().map(|member| member.stop(STOP_GRACE))).await?;
+        try_join_all(members.iter().map(|member| member.start())).await?;
+        self.healthy_within(START_LIMIT).await
     }
 
     async fn write_to_cluster(cluster: &CausalCluster, text: &str) -> Result<(), ScenarioError> {
@@ -186,7 +226,15 @@ impl Target {
         client.run(statement("remove_5")?, &words(text)).await.map_err(failed).map(drop)
     }
 
-    async fn plant(&self, id: &str, planted: bool) -> Result<(), ScenarioError> {
+    async fn plant(&self, trial: &Trial, id: &str, planted: bool) -> Result<(), ScenarioError> {
+        if id == PLAIN_MEMBERS {
+            return self.change_members(planted).await;
+        }
+        if id == FOREIGN_AUTHORITY {
+            let core = self.last_core()?;
+            trust_both(trial, &core, AUTHORITY, planted).await?;
+            return self.restart(&core).await;
+        }
         if id == EXTRA_PORT {
             let node = if let Some(community) = &self.community { community.node().clone() } else { self.last_core()? };
             let port = ExtraPort::new(node, NOBODYS_PORT);
@@ -239,11 +287,11 @@ impl TransitTarget for Target {
         }
     }
 
-    async fn sabotage(&self, _trial: &Trial, id: &str) -> Result<(), ScenarioError> {
-        self.plant(id, true).await
+    async fn sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError> {
+        self.plant(trial, id, true).await
     }
 
-    async fn undo_sabotage(&self, _trial: &Trial, id: &str) -> Result<(), ScenarioError> {
-        self.plant(id, false).await
+    async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError> {
+        self.plant(trial, id, false).await
     }
 }

@@ -48,6 +48,18 @@ impl Neo4jGate {
         self.cluster.cores().last().ok_or_else(|| ScenarioError::Missing("the cluster has no core".into()))
     }
 
+    /// Who is started without authentication by a defect: then nobody is asked for a password, and none that is named is looked at.
+    fn without_auth(&self, id: &str) -> Result<Option<&Node>, ScenarioError> {
+        match id {
+            "auth-disabled" => self.struck().map(Some),
+            "any-password" => {
+                let replica = self.cluster.replicas().last();
+                replica.map(Some).ok_or_else(|| ScenarioError::Missing("the cluster has no read replica".into()))
+            }
+            _ => Ok(None),
+        }
+    }
+
     async fn ask(&self, node: &Node, account: Option<(&str, &Secret)>, statement: &str) -> Outcome {
         match Endpoint::new(node, &self.authority, account) {
             Ok(endpoint) => endpoint.run(statement).await,
@@ -121,8 +133,7 @@ impl Neo4jGate {
         ]
     }
 
-    async fn switch_auth(&self, from: &str, to: &str) -> Result<(), ScenarioError> {
-        let node = self.struck()?;
+    async fn switch_auth(&self, node: &Node, from: &str, to: &str) -> Result<(), ScenarioError> {
         node.edit_file(CONFIGURATION, &format!("dbms.security.auth_enabled={from}"), &format!("dbms.security.auth_enabled={to}")).await?;
         node.stop(STOP_GRACE).await?;
         node.start().await?;
@@ -165,16 +176,16 @@ impl Gate for Neo4jGate {
     }
 
     async fn sabotage(&self, id: &str) -> Result<(), ScenarioError> {
-        if id == "auth-disabled" {
-            return self.switch_auth("true", "false").await;
+        if let Some(node) = self.without_auth(id)? {
+            return self.switch_auth(node, "true", "false").await;
         }
         let order = format!("CALL dbms.security.createUser('{}', '{}', false)", added(id), self.wrong.reveal());
         self.order(self.struck()?, &order).await
     }
 
     async fn undo_sabotage(&self, id: &str) -> Result<(), ScenarioError> {
-        if id == "auth-disabled" {
-            return self.switch_auth("false", "true").await;
+        if let Some(node) = self.without_auth(id)? {
+            return self.switch_auth(node, "false", "true").await;
         }
         self.order(self.struck()?, &format!("CALL dbms.security.deleteUser('{}')", added(id))).await
     }

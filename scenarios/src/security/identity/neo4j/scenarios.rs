@@ -61,6 +61,11 @@ pub const SCENARIOS: &[Scenario] = &[
         deadline: Duration::from_secs(240),
         sabotages: &[
             Sabotage { id: "auth-disabled", what: "one server asks nobody who he is", expects: "login-not-needed" },
+            Sabotage {
+                id: "any-password",
+                what: "the last read replica takes whatever password somebody names",
+                expects: "wrong-password-accepted",
+            },
             Sabotage { id: "account-too-many", what: "one core has an account that nobody ordered", expects: "accounts-differ" },
             Sabotage {
                 id: "guessed-password",
