@@ -13,4 +13,4 @@ pub use equipment::{CLOCK, DISK, Equipment, POWER, TOOLBOX};
 pub use ground::{Exception, Ground, GroundError, GroundOptions, PodSpec, Seat};
 pub use node::{Node, NodeHealth, NodeRecord};
 pub use profile::{Member, Profile, UnknownName};
-pub use wiring::{CLIENT, ClientCertificate, Link, Listening, Reach, Wiring};
+pub use wiring::{CLIENT, ClientCertificate, Ends, Link, Listening, Reach, Wiring};

@@ -80,6 +80,17 @@ pub struct Listening {
     pub plain: Option<String>,
 }
 
+/// At how many of the nodes that a link leads to it has to be seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ends {
+    /// At one at least: at which one depends on roles, or on chance.
+    #[default]
+    One,
+    /// At each of them.
+    Each,
+}
+
 /// A connection that nodes of one kind hold to nodes of another.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +106,9 @@ pub struct Link {
     /// Over which interface.
     #[serde(default)]
     pub on: Reach,
+    /// At how many of the nodes that it leads to it is there all the time.
+    #[serde(default)]
+    pub ends: Ends,
     /// On which occasion only, where it is not there all the time.
     pub when: Option<String>,
     /// Why it has no TLS, where that is a named exception.
@@ -145,6 +159,12 @@ impl Wiring {
             if !known(&link.to) || (!known(&link.from) && link.from != CLIENT) {
                 return Some(format!("the link `{}` has an unknown end", link.purpose));
             }
+            if link.when.is_some() && link.ends == Ends::Each {
+                return Some(format!(
+                    "the link `{}` is there on an occasion only, so it cannot be demanded at each of its ends",
+                    link.purpose
+                ));
+            }
             let ends = |listener: &&Listening| listener.kind == link.to && listener.port == link.port;
             if !self.listener.iter().any(|listener| ends(&listener)) {
                 return Some(format!("the link `{}` ends at port {} of {}, where nobody listens", link.purpose, link.port, link.to));
@@ -188,5 +208,10 @@ mod tests {
         let text = "[[node]]\nkind = \"a\"\nimage = \"a\"\n[[listener]]\nkind = \"a\"\nport = 1\npurpose = \"p\"\n[[link]]\npurpose = \"l\"\nfrom = \"client\"\nto = \"a\"\nport = 2\n";
         let wiring: Wiring = toml::from_str(text).unwrap();
         assert_eq!(wiring.first_mistake().unwrap(), "the link `l` ends at port 2 of a, where nobody listens");
+        let text = text.replace("port = 2", "port = 1\nends = \"each\"");
+        let wiring: Wiring = toml::from_str(&text).unwrap();
+        assert_eq!(wiring.first_mistake(), None);
+        let wiring: Wiring = toml::from_str(&(text + "when = \"a start\"\n")).unwrap();
+        assert!(wiring.first_mistake().unwrap().contains("an occasion only"));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use dora_harness::{
     security::capture::{Canary, Captured, Framing, Stream, TLS_1_3, streams},
-    topology::{CLIENT, Link, Node, Reach, Wiring},
+    topology::{CLIENT, Ends, Link, Node, Reach, Wiring},
 };
 use dora_reports::evidence::{Finding, ProbeCell, ProbeRow};
 
@@ -85,10 +85,13 @@ pub(super) fn rows(wiring: &Wiring, traffic: &[NodeTraffic], canary: &Canary) ->
         }
         let seen: Vec<(&NodeTraffic, Sight)> =
             ends.iter().filter_map(|end| Some((*end, sight(wiring, traffic, link, end, canary)?))).collect();
-        if seen.is_empty() && link.when.is_none() {
-            findings.push(Finding::unconfirmed("link-not-seen", format!("no packet of the link `{}` was captured", link.purpose)));
+        let all: Vec<&str> = ends.iter().map(|end| end.node.name()).collect();
+        let at: Vec<&str> = seen.iter().map(|(end, _sight)| end.node.name()).collect();
+        for place in unseen(link, &all, &at) {
+            let message = format!("no packet of the link `{}` to {place} was captured", link.purpose);
+            findings.push(Finding::unconfirmed("link-not-seen", message));
             rows.push(ProbeRow {
-                name: format!("{} ({} to {}:{})", link.purpose, link.from, link.to, link.port),
+                name: format!("{}: {} to {place}:{}", link.purpose, link.from, link.port),
                 cells: vec![Some(ProbeCell::new("seen", "not seen")), None, None],
             });
         }
@@ -100,6 +103,16 @@ pub(super) fn rows(wiring: &Wiring, traffic: &[NodeTraffic], canary: &Canary) ->
         }
     }
     (rows, findings)
+}
+
+/// Where a link has to be seen and was not: nodes, or the kind of node where one of them would do.
+fn unseen<'a>(link: &'a Link, all: &[&'a str], at: &[&str]) -> Vec<&'a str> {
+    match link.ends {
+        _ if link.when.is_some() => Vec::new(),
+        Ends::Each => all.iter().copied().filter(|end| !at.contains(end)).collect(),
+        Ends::One if at.is_empty() => vec![link.to.as_str()],
+        Ends::One => Vec::new(),
+    }
 }
 
 /// A link among nodes of one kind needs two of them, unless it stays inside one.
@@ -200,4 +213,24 @@ pub(super) fn undeclared(wiring: &Wiring, traffic: &[NodeTraffic]) -> Vec<Findin
     }
     let found = |link: String| Finding::violation("undeclared-link", format!("{link} carries data and is not in the model"));
     unknown.into_iter().map(found).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_demanded_at_one_end_or_at_each() {
+        let link =
+            |text: &str| -> Link { toml::from_str(&format!("purpose = \"p\"\nfrom = \"a\"\nto = \"server\"\nport = 1\n{text}")).unwrap() };
+        let all = ["s1", "s2"];
+        let one = link("");
+        assert_eq!(unseen(&one, &all, &[]), ["server"]);
+        assert!(unseen(&one, &all, &["s2"]).is_empty());
+        let each = link("ends = \"each\"");
+        assert_eq!(unseen(&each, &all, &["s2"]), ["s1"]);
+        assert_eq!(unseen(&each, &all, &[]), all);
+        assert!(unseen(&each, &all, &all).is_empty());
+        assert!(unseen(&link("when = \"a start\""), &all, &[]).is_empty());
+    }
 }

@@ -116,12 +116,7 @@ fn promise(trial: &Trial, failed_max: f64, repeats: bool) -> Result<(), Scenario
         vec![NamedLimit::at_most("failed_requests", failed_max, "requests"), NamedLimit::at_most("stale_listeners", 0.0, "listeners")];
     let mut statement = "a rotation of every node fails no request beyond the bound".to_owned();
     if repeats {
-        let (Some(ratio), Some(longest_ms)) = (trial.promise.repeated_ratio_max, trial.promise.longest_request_ms_max) else {
-            let case = trial.scenario.case();
-            return Err(ScenarioError::Missing(format!(
-                "the catalogue sets no repeated_ratio_max and longest_request_ms_max for {case}, whose clients repeat their requests"
-            )));
-        };
+        let (ratio, longest_ms) = (trial.promise.repeated_ratio_max()?, trial.promise.longest_request_ms_max()?);
         limits.push(NamedLimit::at_most("repeated_requests", ratio, "ratio"));
         limits.push(NamedLimit::at_most("longest_request", longest_ms as f64, "ms"));
         statement.push_str("; requests that need more than one attempt are no more than a stated share, and none takes longer than stated");
