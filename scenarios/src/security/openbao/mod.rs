@@ -14,6 +14,8 @@ mod used_databases;
 
 use crate::Scenario;
 
+pub(super) use certificates::install;
+
 /// The scenarios of this module.
 pub const SCENARIOS: &[Scenario] = &[
     dynamic_credentials::SCENARIO,

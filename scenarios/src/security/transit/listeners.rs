@@ -22,7 +22,7 @@ use crate::{ScenarioError, Trial, defect::under_defect};
 /// Rows that are probed side by side: a row is a handful of small processes one after the other, most of whose time is waiting.
 const ROWS_AT_ONCE: usize = 5;
 /// A name that no certificate of the run bears.
-const ELSEWHERE: &str = "elsewhere.invalid";
+pub(super) const ELSEWHERE: &str = "elsewhere.invalid";
 /// Certificates of a run are good for a week.
 const AFTER_EXPIRY_S: i64 = 8 * 24 * 3600;
 

@@ -6,22 +6,25 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        redis::{Access, Account, PORT, Replicated, Sharded, ask},
+        redis::{Access, Account, PORT, Replicated, SENTINEL_PORT, Sharded, ask},
     },
     patience::within,
     platform::all_healthy,
+    security::{AuthorityError, Identity},
     topology::{Member, Node},
 };
 use redis::RedisError;
 
-use super::{ExtraPort, TransitTarget, Which, links, listeners, target::restore, trust_both};
-use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial};
+use super::{ExtraPort, TransitTarget, Which, links, listeners, listeners::ELSEWHERE, target::restore, trust_both};
+use crate::{Database, Pillar, Sabotage, Scenario, ScenarioError, Trial, security::openbao::install};
 
 const EXTRA_PORT: &str = "extra-port";
 const EXTRA_UDP_PORT: &str = "extra-udp-port";
 const PLAINTEXT_PORT: &str = "plaintext-port";
 const OLD_TLS: &str = "tls-1-2-on-one-cluster-node";
 const OLD_TLS_SENTINEL: &str = "tls-1-2-on-one-sentinel";
+const FOREIGN_CERTIFICATE: &str = "foreign-certificate-on-one-sentinel";
+const STRANGE_NAME: &str = "certificate-with-a-strange-name-on-one-sentinel";
 const WEAK_SUITE: &str = "weak-suite-on-one-server";
 const FOREIGN_AUTHORITY: &str = "foreign-authority-trusted";
 const PLAIN_REPLICATION: &str = "replication-in-plaintext";
@@ -49,6 +52,16 @@ pub const SCENARIOS: &[Scenario] = &[
             Sabotage { id: PLAINTEXT_PORT, what: "one server also listens without TLS", expects: "undeclared-listener" },
             Sabotage { id: OLD_TLS, what: "the last server accepts TLS 1.2", expects: "old-tls-accepted" },
             Sabotage { id: OLD_TLS_SENTINEL, what: "one Sentinel accepts TLS 1.2", expects: "old-tls-accepted" },
+            Sabotage {
+                id: FOREIGN_CERTIFICATE,
+                what: "one Sentinel presents a certificate of a foreign authority",
+                expects: "foreign-authority-accepted",
+            },
+            Sabotage {
+                id: STRANGE_NAME,
+                what: "one Sentinel presents a certificate that is good for somebody else's name, too",
+                expects: "wrong-name-accepted",
+            },
             Sabotage { id: WEAK_SUITE, what: "the last server accepts a suite with a short tag", expects: "weak-suite-accepted" },
             Sabotage {
                 id: FOREIGN_AUTHORITY,
@@ -139,6 +152,20 @@ impl Target {
         self.last_sentinel()?.kill().await?;
         self.last_sentinel()?.start().await?;
         self.healthy().await
+    }
+
+    /// Has the last Sentinel present another certificate. Whoever watches it may rightly refuse that, so only its port is waited for.
+    async fn present(&self, identity: Result<Identity, AuthorityError>) -> Result<(), ScenarioError> {
+        let sentinel = self.last_sentinel()?;
+        let identity = identity.map_err(|error| ScenarioError::client("make a Sentinel's certificate", error))?;
+        install(sentinel, &identity).await?;
+        sentinel.kill().await?;
+        sentinel.start().await?;
+        within("the Sentinel's port", SETTLE_LIMIT, Duration::from_millis(200), || async {
+            if sentinel.accepts(SENTINEL_PORT).await { Ok(()) } else { Err("nobody listens there") }
+        })
+        .await?;
+        Ok(())
     }
 
     /// A replica of the replicated set, and its master.
@@ -236,6 +263,11 @@ impl TransitTarget for Target {
                 self.last_sentinel()?.edit_file(SENTINEL_SETTINGS, SENTINEL_NEW_TLS, SENTINEL_OLD_TLS).await?;
                 self.restart_sentinel().await
             }
+            FOREIGN_CERTIFICATE => {
+                let sentinel = self.last_sentinel()?;
+                self.present(trial.ground().foreign_authority().issue_node(sentinel.name(), sentinel.address())).await
+            }
+            STRANGE_NAME => self.present(trial.ground().authority().issue_node(ELSEWHERE, self.last_sentinel()?.address())).await,
             WEAK_SUITE => {
                 let suites =
                     [("tls-ciphers", "DEFAULT:@SECLEVEL=0"), ("tls-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_AES_128_CCM_8_SHA256")];
@@ -255,7 +287,7 @@ impl TransitTarget for Target {
         }
     }
 
-    async fn undo_sabotage(&self, _trial: &Trial, id: &str) -> Result<(), ScenarioError> {
+    async fn undo_sabotage(&self, trial: &Trial, id: &str) -> Result<(), ScenarioError> {
         let (node, access) = self.last()?;
         match id {
             EXTRA_PORT => ExtraPort::new(node, NOBODYS_PORT).close().await?,
@@ -265,6 +297,10 @@ impl TransitTarget for Target {
             OLD_TLS_SENTINEL => {
                 restore(self.last_sentinel()?, SENTINEL_SETTINGS, SENTINEL_OLD_TLS, SENTINEL_NEW_TLS).await?;
                 self.restart_sentinel().await?;
+            }
+            FOREIGN_CERTIFICATE | STRANGE_NAME => {
+                let sentinel = self.last_sentinel()?;
+                self.present(trial.ground().authority().issue_node(sentinel.name(), sentinel.address())).await?;
             }
             WEAK_SUITE => {
                 let suites = [("tls-ciphers", ""), ("tls-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256")];

@@ -62,6 +62,26 @@ pub const SCENARIOS: &[Scenario] = &[
                 what: "the single node checks tokens with a secret that others know",
                 expects: "token-of-others-accepted",
             },
+            Sabotage {
+                id: "expired-token-taken",
+                what: "the single node does not look at tokens, nor whether they are over",
+                expects: "expired-token-accepted",
+            },
+            Sabotage {
+                id: "endless-token-taken",
+                what: "the single node does not look at tokens, nor whether they have an end",
+                expects: "endless-token-accepted",
+            },
+            Sabotage {
+                id: "forged-token-taken",
+                what: "the single node does not look at tokens, nor at whose signature they bear",
+                expects: "forged-token-accepted",
+            },
+            Sabotage {
+                id: "unsigned-token-taken",
+                what: "the single node does not look at tokens, nor whether they are signed",
+                expects: "unsigned-token-accepted",
+            },
             Sabotage { id: "tokens-off", what: "the single node has no secret for tokens", expects: "valid-token-refused" },
             Sabotage { id: "account-too-many", what: "there is an administrator that nobody ordered", expects: "accounts-differ" },
         ],

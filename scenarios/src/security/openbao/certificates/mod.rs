@@ -21,3 +21,4 @@ pub use self::neo4j::SCENARIO as NEO4J;
 pub use self::openbao::SCENARIO as OPENBAO;
 pub use self::postgres::SCENARIO as POSTGRES;
 pub use self::redis::SCENARIO as REDIS;
+pub use self::target::install;
