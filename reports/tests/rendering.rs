@@ -4,7 +4,7 @@
 mod sample;
 
 use dora_reports::terminal::{self, Layout};
-use dora_reports::{Evidence, Finding, html, junit, schema};
+use dora_reports::{Clocks, Evidence, Finding, html, junit, schema};
 
 #[test]
 fn the_page_has_this_structure() {
@@ -60,6 +60,20 @@ fn a_run_without_anything_still_renders() {
     assert!(page.contains("No scenario ended, so nothing is evidenced"));
     assert!(junit::render(&evidence).unwrap().contains("tests=\"0\""));
     assert_eq!(terminal::summary(&evidence, Layout::default(), None).trim(), "no scenario ended");
+}
+
+#[test]
+fn a_clock_has_no_limit_that_counts_from_another_instant() {
+    let mut evidence = sample::sample();
+    evidence.scenarios.retain(|scenario| scenario.scenario == "ha/postgres");
+    let lanes = |evidence: &Evidence| {
+        let page = html::render(evidence).unwrap();
+        plain(between(&page, "<figure class=\"clocks\"", "</figure>"))
+    };
+    assert!(lanes(&evidence).contains("First success a client was served again 4.21 s ≤ 20 s"), "{}", lanes(&evidence));
+    // The measure stays what it is, from the healing; the clock counts from the injection.
+    evidence.scenarios[0].clocks = Some(Clocks { first_success_ms: Some(22_210.0), ..Clocks::default() });
+    assert!(lanes(&evidence).contains("First success a client was served again 22.2 s Objective"), "{}", lanes(&evidence));
 }
 
 #[test]
@@ -149,6 +163,12 @@ fn outline(page: &str) -> String {
         lines.push(format!("{}{name} {text}", "  ".repeat(indent)).trim_end().to_owned());
     }
     lines.join("\n")
+}
+
+/// From the first `opening` of the page to the next `end`.
+fn between<'a>(page: &'a str, opening: &str, end: &str) -> &'a str {
+    let piece = &page[page.find(opening).unwrap()..];
+    &piece[..piece.find(end).unwrap()]
 }
 
 /// The text of a piece of markup that begins within its first tag.

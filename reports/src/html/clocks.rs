@@ -24,7 +24,7 @@ struct Lane {
 }
 
 impl ClockChart {
-    /// The clocks of a scenario, with the objective's limits of the same names; nothing when it has no clocks.
+    /// The clocks of a scenario, with the limits of the measures that are these clocks; nothing when it has no clocks.
     pub(super) fn new(scenario: &ScenarioEvidence) -> Option<Self> {
         let clocks = scenario.clocks.as_ref()?;
         let all = [
@@ -33,20 +33,16 @@ impl ClockChart {
             ("objective_regained", "latency and errors within the objective again", clocks.objective_regained_ms),
             ("redundancy_regained", "as many healthy copies as before", clocks.redundancy_regained_ms),
         ];
-        let limit_ms = |name: &str| {
-            let named = |known: &str| known.strip_suffix("_ms").unwrap_or(known) == name;
-            let limit = scenario.objective.limits.iter().find(|limit| named(&limit.name))?;
-            match limit.unit.as_str() {
-                "ms" => Some(limit.value),
-                "s" => Some(limit.value * 1_000.0),
-                _ => None,
-            }
+        // Where writes have to cease, the measure of the same name counts from the healing: its limit is none of this clock.
+        let limit_ms = |name: &str, ms: Option<f64>| {
+            let measure = scenario.measured.iter().find(|measure| measure.name == name && measure.unit == "ms" && measure.value == ms)?;
+            measure.limit.map(|limit| limit.value)
         };
-        let ends = all.iter().flat_map(|(name, _, ms)| [*ms, limit_ms(name)]).flatten();
+        let ends = all.iter().flat_map(|(name, _, ms)| [*ms, limit_ms(name, *ms)]).flatten();
         // Room for the label of the longest lane.
         let axis = Axis::exact(ends.fold(0.0, f64::max) * 1.05);
         let lane = |(name, meaning, ms): (&'static str, &'static str, Option<f64>)| {
-            let limit_ms = limit_ms(name);
+            let limit_ms = limit_ms(name, ms);
             Lane {
                 name,
                 meaning,

@@ -173,7 +173,14 @@ async fn struck(
             let seen = availability(&recorder.operations()?, healing_ms, healing_ms, trial.now_ms());
             judge::recovery(trial, &seen, goal.rto, "the healing");
             let served_ms = seen.first_success_ms.map(|at| healing_ms + at);
-            (Clocks { first_success_ms: seen.first_success_ms, objective_regained_ms: seen.objective_regained_ms, ..clocks }, served_ms)
+            // The objective counts from the healing, the clocks from the injection.
+            let since_injection = |ms: f64| ms + healing_ms - injected_ms;
+            let clocks = Clocks {
+                first_success_ms: seen.first_success_ms.map(since_injection),
+                objective_regained_ms: seen.objective_regained_ms.map(since_injection),
+                ..clocks
+            };
+            (clocks, served_ms)
         }
         Service::Returns | Service::Continues => {
             let settled_ms = course.settling.as_secs_f64() * 1e3;

@@ -203,7 +203,8 @@ async fn judge_majority(trial: &Trial, set: &ReplicaSet, course: &Course, operat
         trial.find(Finding::violation("recovery-too-late", "majority writes were not back in time when both copies were"));
     }
     trial.clocks(Clocks {
-        first_success_ms: seen.first_success_ms,
+        // The objective counts from the healing, the clocks from the injection.
+        first_success_ms: seen.first_success_ms.map(|ms| ms + course.healed_ms - course.secondary_killed_ms),
         redundancy_regained_ms: Some(course.whole_ms - course.secondary_killed_ms),
         ..Clocks::default()
     });
