@@ -1,6 +1,6 @@
 //! The order in which scenarios are listed, whatever the order in which they ended.
 
-use crate::evidence::{Evidence, ScenarioEvidence};
+use crate::evidence::{Evidence, ProofEvidence, ProofOutcome, ScenarioEvidence};
 
 /// Pillars and databases in the order of the catalogue; what is not here follows, by name.
 const PILLARS: [&str; 4] = ["ha", "security", "backup", "performance"];
@@ -14,6 +14,13 @@ pub(crate) fn reading_order(evidence: &Evidence) -> Vec<&ScenarioEvidence> {
         (pillar, &scenario.pillar, rank(&DATABASES, &scenario.database), &scenario.scenario)
     });
     scenarios
+}
+
+/// The planted defects, those first that nobody noticed, then by scenario and name.
+pub(crate) fn proofs(proofs: &[ProofEvidence]) -> Vec<&ProofEvidence> {
+    let mut ordered: Vec<_> = proofs.iter().collect();
+    ordered.sort_by_key(|proof| (proof.outcome == ProofOutcome::Killed, &proof.scenario, &proof.sabotage));
+    ordered
 }
 
 /// Databases in the same order.

@@ -4,7 +4,7 @@
 mod sample;
 
 use dora_reports::terminal::{self, Layout};
-use dora_reports::{Clocks, Evidence, Finding, html, junit, schema};
+use dora_reports::{Clocks, Evidence, Finding, Verdict, html, junit, schema};
 
 #[test]
 fn the_page_has_this_structure() {
@@ -63,6 +63,42 @@ fn a_run_without_anything_still_renders() {
 }
 
 #[test]
+fn a_clause_names_each_of_its_scenarios_once() {
+    let mut evidence = sample::sample();
+    // As after a run with a filter: one of the five ran, and it is what the clause rests on.
+    evidence.scenarios.retain(|scenario| scenario.pillar != "performance" || scenario.database == "influxdb");
+    evidence.settle_clauses();
+    let page = html::render(&evidence).unwrap();
+    let row = between(&page, "id=\"clause-perf-slo\"", "</tr>");
+    for database in ["postgres", "neo4j", "mongodb", "influxdb", "redis"] {
+        assert_eq!(row.matches(&format!("performance/{database}")).count(), 1, "{row}");
+    }
+    let told = plain(row);
+    assert!(told.contains("performance/influxdb: p99 is 101 ms, the objective allows 80 ms"), "{told}");
+    assert!(told.contains("Did not run: performance/postgres, performance/neo4j, performance/mongodb, performance/redis"), "{told}");
+}
+
+#[test]
+fn a_clause_tells_where_the_topology_departs_from_it() {
+    let mut evidence = sample::sample();
+    for (part, departs) in [("SEC-TLS", true), ("SEC-TLS-PG", true), ("SEC-TLS-P", false), ("SEC-TLS-LINKS", false)] {
+        part.clone_into(&mut evidence.topology.exceptions[0].clause);
+        let page = html::render(&evidence).unwrap();
+        assert_eq!(between(&page, "id=\"clause-sec-tls-pg\"", "</tr>").contains("1 named exception"), departs, "{part}");
+    }
+}
+
+#[test]
+fn a_reason_that_is_a_finding_is_told_once() {
+    let mut evidence = sample::sample();
+    evidence.scenarios.retain(|scenario| scenario.scenario == "security/influxdb");
+    evidence.scenarios[0].reason = evidence.scenarios[0].findings[0].message.clone();
+    let reason = &evidence.scenarios[0].reason;
+    let page = html::render(&evidence).unwrap();
+    assert_eq!(between(&page, "<article id=\"security-influxdb\"", "</article>").matches(reason).count(), 1);
+}
+
+#[test]
 fn a_clock_has_no_limit_that_counts_from_another_instant() {
     let mut evidence = sample::sample();
     evidence.scenarios.retain(|scenario| scenario.scenario == "ha/postgres");
@@ -74,6 +110,19 @@ fn a_clock_has_no_limit_that_counts_from_another_instant() {
     // The measure stays what it is, from the healing; the clock counts from the injection.
     evidence.scenarios[0].clocks = Some(Clocks { first_success_ms: Some(22_210.0), ..Clocks::default() });
     assert!(lanes(&evidence).contains("First success a client was served again 22.2 s Objective"), "{}", lanes(&evidence));
+}
+
+#[test]
+fn the_headline_claims_no_more_than_what_ran() {
+    let headline = |evidence: &Evidence| plain(between(&html::render(evidence).unwrap(), "<h1", "</h1>"));
+    let mut evidence = sample::sample();
+    evidence.scenarios.retain(|scenario| scenario.verdict == Verdict::Satisfied && scenario.pillar == "ha");
+    evidence.settle_clauses();
+    assert_eq!(headline(&evidence), "All 3 scenarios that ended are satisfied; 18 of 21 clauses not evidenced");
+    evidence.scenarios.clear();
+    assert_eq!(headline(&evidence), "1 of 2 planted defects killed, 1 survived, 0 undecided");
+    let page = html::render(&evidence).unwrap();
+    assert!(page.contains("id=\"proofs\"") && !page.contains("id=\"clauses\"") && !page.contains("id=\"scenarios\""));
 }
 
 #[test]

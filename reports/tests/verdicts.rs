@@ -103,6 +103,13 @@ fn a_clause_without_scenario_keeps_the_reason_that_it_has() {
 }
 
 #[test]
+fn a_clause_of_which_nothing_ran_does_not_repeat_its_list() {
+    let mut clause = ClauseEvidence { scenarios: vec!["ha/redis".to_owned(), "ha/postgres".to_owned()], ..ClauseEvidence::default() };
+    clause.settle(&[]);
+    assert_eq!((clause.verdict, clause.reason.as_str()), (Verdict::NotEvidenced, "none of its scenarios ran"));
+}
+
+#[test]
 fn a_scenario_that_did_not_run_leaves_its_clause_not_evidenced() {
     let ended = ScenarioEvidence { scenario: "ha/redis".to_owned(), verdict: Verdict::Satisfied, ..ScenarioEvidence::default() };
     let scenarios = vec!["ha/redis".to_owned(), "ha/postgres".to_owned()];

@@ -32,7 +32,8 @@ impl ClauseEvidence {
     /// Decides the clause from its scenarios: the worst verdict of all of them counts.
     ///
     /// A scenario that did not run leaves its clause not evidenced, and so does a clause that has no scenario; in the
-    /// latter case a reason that is already there is kept.
+    /// latter case a reason that is already there is kept. Scenarios are named in the reason only where they are some of
+    /// several: all of them are in the list already.
     pub fn settle(&mut self, ended: &[ScenarioEvidence]) {
         if self.scenarios.is_empty() {
             self.verdict = Verdict::NotEvidenced;
@@ -42,6 +43,11 @@ impl ClauseEvidence {
             return;
         }
         let outcome = |id: &String| ended.iter().find(|scenario| scenario.scenario == *id);
+        if self.scenarios.iter().all(|id| outcome(id).is_none()) {
+            self.verdict = Verdict::NotEvidenced;
+            "none of its scenarios ran".clone_into(&mut self.reason);
+            return;
+        }
         let outcomes = self.scenarios.iter().map(outcome);
         let verdicts = outcomes.map(|found| found.map_or(Verdict::NotEvidenced, |scenario| scenario.verdict));
         self.verdict = worst(verdicts);

@@ -144,6 +144,12 @@ impl Evidence {
         self.proofs.iter().filter(|proof| proof.outcome == outcome).count()
     }
 
+    /// Whether the run planted defects and carried out no scenario without one, so that it says nothing of clauses.
+    #[must_use]
+    pub fn only_proves(&self) -> bool {
+        self.scenarios.is_empty() && !self.proofs.is_empty()
+    }
+
     /// How many clauses have which verdict.
     #[must_use]
     pub fn clause_counts(&self) -> VerdictCounts {

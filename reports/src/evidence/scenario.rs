@@ -98,6 +98,13 @@ impl ScenarioEvidence {
     pub fn probes(&self) -> impl Iterator<Item = &ProbeCell> {
         self.matrices.iter().flat_map(ProbeMatrix::cells)
     }
+
+    /// The reason, unless one of the findings is it word by word: who lists the findings need not say it twice.
+    #[must_use]
+    pub fn reason_beside_findings(&self) -> Option<&str> {
+        let is_found = self.findings.iter().any(|finding| finding.message == self.reason);
+        (!is_found && !self.reason.is_empty()).then_some(self.reason.as_str())
+    }
 }
 
 /// A checker's answer about one history.

@@ -65,7 +65,6 @@ struct Mark {
     x: f64,
     y: f64,
     label: String,
-    t_ms: f64,
     style: &'static str,
 }
 
@@ -81,7 +80,6 @@ struct Shade {
 struct Event {
     x: f64,
     t_ms: f64,
-    kind: String,
     text: String,
 }
 
@@ -99,12 +97,7 @@ impl Chart {
             y += panel.height + PANEL_HEADING;
             panels.push(panel);
         }
-        let event = |event: &crate::evidence::TimelineEvent| Event {
-            x: axis.at(event.t_ms),
-            t_ms: event.t_ms,
-            kind: event.kind.clone(),
-            text: event.text.clone(),
-        };
+        let event = |event: &crate::evidence::TimelineEvent| Event { x: axis.at(event.t_ms), t_ms: event.t_ms, text: event.text.clone() };
         Some(Self {
             description: describe(scenario, end_ms),
             shades: scenario.faults.iter().flat_map(|fault| shades(fault, axis, end_ms)).collect(),
@@ -211,7 +204,7 @@ fn marks(faults: &[FaultEvidence], axis: Axis) -> Vec<Mark> {
         for (t_ms, word, style) in instants {
             let Some(t_ms) = t_ms else { continue };
             let label = format!("{} {}", numbered(index, faults.len(), word), text::duration(t_ms));
-            marks.push(Mark { x: axis.at(t_ms), y: marks.len() as f64 * MARK_ROW, label, t_ms, style });
+            marks.push(Mark { x: axis.at(t_ms), y: marks.len() as f64 * MARK_ROW, label, style });
         }
     }
     marks
@@ -230,9 +223,9 @@ fn describe(scenario: &ScenarioEvidence, end_ms: f64) -> String {
         let _ = write!(out, "; {} of {} at {}", fault.kind, fault.target, text::duration(fault.injected_ms));
         match fault.heal_confirmed_ms {
             Some(healed_ms) => {
-                let _ = write!(out, ", healed at {}", text::duration(healed_ms));
+                let _ = write!(out, ", healing confirmed at {}", text::duration(healed_ms));
             }
-            None => out.push_str(", not confirmed healed"),
+            None => out.push_str(", healing not confirmed"),
         }
     }
     out

@@ -6,8 +6,7 @@ use super::boot::BootChart;
 use super::chart::Chart;
 use super::clocks::ClockChart;
 use super::security::{self, Topic};
-use crate::evidence::{ClauseEvidence, Evidence, ScenarioEvidence, Verdict, VerdictCounts};
-use crate::terminal::key_measure;
+use crate::evidence::{ClauseEvidence, Evidence, ExceptionEvidence, ProofEvidence, ProofOutcome, ScenarioEvidence, Verdict, VerdictCounts};
 use crate::{order, text};
 
 #[derive(Debug, Serialize)]
@@ -17,6 +16,9 @@ pub(super) struct Page<'a> {
     started: String,
     finished: Option<String>,
     elapsed_ms: Option<f64>,
+    /// Whether the run planted defects and nothing else: then no scenario decided a clause, and none had to.
+    proves: bool,
+    proofs: Vec<&'a ProofEvidence>,
     scenario_counts: Vec<Count>,
     clause_counts: Vec<Count>,
     grid: Grid<'a>,
@@ -27,12 +29,11 @@ pub(super) struct Page<'a> {
     boot: Option<BootChart>,
 }
 
-/// A verdict, how often it was given, and which share of all that is.
+/// A verdict, and how often it was given.
 #[derive(Debug, Serialize)]
 struct Count {
     verdict: Verdict,
     number: usize,
-    share: f64,
 }
 
 /// Databases by pillars.
@@ -62,18 +63,32 @@ struct Family<'a> {
     clauses: Vec<Clause<'a>>,
 }
 
+/// A clause; each of its scenarios is in one of the three lists.
 #[derive(Debug, Serialize)]
 struct Clause<'a> {
     clause: &'a ClauseEvidence,
-    /// Its scenarios, and whether the page has them.
-    scenarios: Vec<(&'a str, bool)>,
+    /// Those that decided it and say why, with their reasons.
+    telling: Vec<(&'a str, &'a str)>,
+    /// The others that ended, by verdict, the clause's own verdict first.
+    others: Vec<Others<'a>>,
+    not_run: Vec<&'a str>,
+    /// How many named exceptions of the topology depart from it.
+    exceptions: usize,
+}
+
+/// Ids of scenarios with the same verdict.
+#[derive(Debug, Serialize)]
+struct Others<'a> {
+    verdict: Verdict,
+    ids: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
 struct Scenario<'a> {
     evidence: &'a ScenarioEvidence,
     elapsed_ms: f64,
-    key_measure: String,
+    /// Why it has its verdict, unless a finding says so in the same words.
+    reason: Option<&'a str>,
     /// Where the security section shows its tables; absent for other scenarios, which show them themselves.
     topic: Option<&'static str>,
     clocks: Option<ClockChart>,
@@ -96,6 +111,8 @@ impl<'a> Page<'a> {
             started: instant(run.started_at),
             finished: run.finished_at.map(instant),
             elapsed_ms: elapsed.map(|elapsed| elapsed.as_seconds_f64() * 1_000.0),
+            proves: evidence.only_proves(),
+            proofs: order::proofs(&evidence.proofs),
             scenario_counts: counts(&evidence.scenario_counts()),
             clause_counts: counts(&evidence.clause_counts()),
             grid: grid(&ordered),
@@ -112,7 +129,7 @@ fn scenario(evidence: &ScenarioEvidence) -> Scenario<'_> {
     Scenario {
         evidence,
         elapsed_ms: evidence.finished_ms - evidence.started_ms,
-        key_measure: key_measure(evidence),
+        reason: evidence.reason_beside_findings(),
         topic: security::topic_of(evidence),
         clocks: ClockChart::new(evidence),
         chart: Chart::new(evidence),
@@ -122,6 +139,12 @@ fn scenario(evidence: &ScenarioEvidence) -> Scenario<'_> {
 
 /// The one sentence that a reader in a hurry takes away.
 fn headline(evidence: &Evidence) -> String {
+    if evidence.only_proves() {
+        let count = |outcome| evidence.proof_count(outcome);
+        let (killed, survived, undecided) = (count(ProofOutcome::Killed), count(ProofOutcome::Survived), count(ProofOutcome::Undecided));
+        let planted = text::plural(evidence.proofs.len(), "planted defect");
+        return format!("{killed} of {planted} killed, {survived} survived, {undecided} undecided");
+    }
     let counts = evidence.scenario_counts();
     let total = counts.total();
     if total == 0 {
@@ -131,7 +154,16 @@ fn headline(evidence: &Evidence) -> String {
     let others: Vec<_> =
         others.filter(|verdict| counts.of(*verdict) > 0).map(|verdict| format!("{} {verdict}", counts.of(verdict))).collect();
     if others.is_empty() {
-        return format!("All of {} are satisfied", text::plural(total, "scenario"));
+        let all = match total {
+            1 => "The only scenario that ended is satisfied".to_owned(),
+            _ => format!("All {total} scenarios that ended are satisfied"),
+        };
+        let clauses = evidence.clause_counts();
+        // Without it the sentence would promise more than a run of some scenarios can show.
+        return match clauses.not_evidenced {
+            0 => all,
+            open => format!("{all}; {open} of {} not evidenced", text::plural(clauses.total(), "clause")),
+        };
     }
     format!("{} of {} satisfied, {}", counts.satisfied, text::plural(total, "scenario"), others.join(", "))
 }
@@ -143,8 +175,7 @@ fn instant(at: time::OffsetDateTime) -> String {
 }
 
 fn counts(counts: &VerdictCounts) -> Vec<Count> {
-    let total = counts.total().max(1) as f64;
-    let count = |verdict| Count { verdict, number: counts.of(verdict), share: counts.of(verdict) as f64 / total };
+    let count = |verdict| Count { verdict, number: counts.of(verdict) };
     Verdict::ALL.into_iter().map(count).collect()
 }
 
@@ -163,18 +194,35 @@ fn grid<'a>(scenarios: &[&'a ScenarioEvidence]) -> Grid<'a> {
     Grid { pillars, rows }
 }
 
-fn families<'a>(evidence: &'a Evidence) -> Vec<Family<'a>> {
+fn families(evidence: &Evidence) -> Vec<Family<'_>> {
     let names = distinct(evidence.clauses.iter().map(|clause| clause.family.as_str()));
-    let clause = |clause: &'a ClauseEvidence| {
-        let known = |id: &'a String| (id.as_str(), evidence.scenario(id).is_some());
-        Clause { clause, scenarios: clause.scenarios.iter().map(known).collect() }
-    };
     let family = |name| {
         let own = || evidence.clauses.iter().filter(move |clause| clause.family == name);
         let verdicts = own().map(|clause| clause.verdict).collect();
-        Family { name, counts: counts(&verdicts), clauses: own().map(clause).collect() }
+        Family { name, counts: counts(&verdicts), clauses: own().map(|own| clause(evidence, own)).collect() }
     };
     names.into_iter().map(family).collect()
+}
+
+fn clause<'a>(evidence: &'a Evidence, clause: &'a ClauseEvidence) -> Clause<'a> {
+    let (mut telling, mut others, mut not_run) = (Vec::new(), Vec::<Others<'a>>::new(), Vec::new());
+    for id in clause.scenarios.iter().map(String::as_str) {
+        match evidence.scenario(id) {
+            None => not_run.push(id),
+            Some(ended) if ended.verdict == clause.verdict && !ended.reason.is_empty() => telling.push((id, ended.reason.as_str())),
+            Some(ended) => match others.iter_mut().find(|same| same.verdict == ended.verdict) {
+                Some(same) => same.ids.push(id),
+                None => others.push(Others { verdict: ended.verdict, ids: vec![id] }),
+            },
+        }
+    }
+    others.sort_by_key(|others| others.verdict != clause.verdict);
+    // An exception names a clause, or the beginning that several clauses share.
+    let departs = |exception: &&ExceptionEvidence| {
+        clause.id.strip_prefix(exception.clause.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let exceptions = evidence.topology.exceptions.iter().filter(departs).count();
+    Clause { clause, telling, others, not_run, exceptions }
 }
 
 /// Every value once, in the order in which they come.
