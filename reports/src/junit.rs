@@ -9,9 +9,10 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use crate::evidence::{Evidence, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
-use crate::{order, text};
+use crate::{order, terminal, text};
 
-/// Renders the evidence as `JUnit` XML: a suite a pillar, a case a scenario.
+/// Renders the evidence as `JUnit` XML: a suite a pillar, a case a scenario; planted defects and problems of the run itself
+/// have a suite each.
 pub fn render(evidence: &Evidence) -> Result<String, SerializeError> {
     let mut report = Report::new(format!("dora {}", evidence.run.id));
     let mut suites: Vec<TestSuite> = Vec::new();
@@ -28,6 +29,11 @@ pub fn render(evidence: &Evidence) -> Result<String, SerializeError> {
     if !evidence.proofs.is_empty() {
         let mut suite = TestSuite::new("proofs");
         suite.add_test_cases(evidence.proofs.iter().map(proof));
+        suites.push(suite);
+    }
+    if !evidence.run.problems.is_empty() {
+        let mut suite = TestSuite::new("run");
+        suite.add_test_cases(evidence.run.problems.iter().enumerate().map(|(index, told)| problem(index + 1, told)));
         suites.push(suite);
     }
     report.add_test_suites(suites);
@@ -49,7 +55,20 @@ fn case(scenario: &ScenarioEvidence) -> TestCase {
     case.set_classname(format!("dora.{}", scenario.pillar));
     let elapsed_s = ((scenario.finished_ms - scenario.started_ms) / 1_000.0).max(0.0);
     case.set_time(Duration::try_from_secs_f64(elapsed_s).unwrap_or_default());
-    case.set_system_out(measures(scenario));
+    let told = measures(scenario);
+    if !told.is_empty() {
+        case.set_system_out(told);
+    }
+    case
+}
+
+/// An error of its own: a run that could not start must not look like one that had nothing to do.
+fn problem(number: usize, told: &str) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("problem-during-the-run");
+    status.set_message(told);
+    let mut case = TestCase::new(format!("problem {number}"), status);
+    case.set_classname("dora.run");
     case
 }
 
@@ -100,5 +119,5 @@ fn measures(scenario: &ScenarioEvidence) -> String {
             measure.limit.map_or_else(String::new, |limit| format!(" ({} {})", limit.op, text::quantity(limit.value, &measure.unit)));
         format!("{}: {value}{limit}", text::human(&measure.name))
     });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.chain(terminal::probes(scenario)).chain(terminal::contents(scenario)).collect::<Vec<_>>().join("\n")
 }

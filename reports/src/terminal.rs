@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::evidence::{CheckOutcome, Evidence, Measured, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
+use crate::evidence::{CheckOutcome, Evidence, Limit, Measured, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
 use crate::{order, text};
 
 /// How the summary is laid out.
@@ -22,14 +22,15 @@ impl Default for Layout {
     }
 }
 
-/// The summary: one line a scenario, then whatever is not satisfied or inconclusive with its reason, then the counts,
-/// then where the bundle is.
+/// The summary: one line a scenario, then whatever is not satisfied or inconclusive with its reason, then why others
+/// could not be tried, then the counts, then where the bundle is.
 #[must_use]
 pub fn summary(evidence: &Evidence, layout: Layout, bundle: Option<&Path>) -> String {
     let mut page = Page { out: String::new(), width: layout.width.max(40), colour: layout.colour };
     let scenarios = order::reading_order(evidence);
     page.table(&scenarios);
     page.findings(&scenarios);
+    page.not_evidenced(&scenarios);
     page.proofs(&evidence.proofs);
     page.counts(evidence);
     for problem in &evidence.run.problems {
@@ -90,23 +91,17 @@ pub fn stable_part(scenario: &ScenarioEvidence) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The one measure of a scenario that a reader wants first: a missed limit, or how long service was gone, or how many
-/// probes or contents are right, or whatever else has a limit.
-#[must_use]
-pub fn key_measure(scenario: &ScenarioEvidence) -> String {
+/// The one measure of a scenario that a reader wants first: a missed limit, or how many probes or contents are right, or
+/// how long service was gone, or whatever else has a limit. Nothing where nothing was tried: the reason has its own place.
+fn key_measure(scenario: &ScenarioEvidence) -> String {
     if scenario.verdict == Verdict::NotEvidenced {
-        return scenario.reason.clone();
+        return String::new();
     }
     if let Some(missed) = scenario.measured.iter().find(|measure| measure.met == Some(false)) {
         return measured(missed);
     }
-    let (ok, all) = (scenario.probes().filter(|probe| probe.ok).count(), scenario.probes().count());
-    if all > 0 {
-        return format!("{ok} of {} as expected", text::plural(all, "probe"));
-    }
-    if !scenario.contents.is_empty() {
-        let equal = scenario.contents.iter().filter(|row| row.equal).count();
-        return format!("{equal} of {} equal", text::plural(scenario.contents.len(), "object"));
+    if let Some(counted) = probes(scenario).or_else(|| contents(scenario)) {
+        return counted;
     }
     let named = |name: &&str| scenario.measured.iter().find(|measure| measure.name == *name);
     let limited = || scenario.measured.iter().find(|measure| measure.limit.is_some());
@@ -118,12 +113,29 @@ pub fn key_measure(scenario: &ScenarioEvidence) -> String {
         .map_or_else(String::new, measured)
 }
 
+/// How many probes are right; nothing where there are none.
+pub(crate) fn probes(scenario: &ScenarioEvidence) -> Option<String> {
+    let (ok, all) = (scenario.probes().filter(|probe| probe.ok).count(), scenario.probes().count());
+    (all > 0).then(|| format!("{ok} of {} as expected", text::plural(all, "probe")))
+}
+
+/// How many objects are the same after a restore; nothing where none was compared.
+pub(crate) fn contents(scenario: &ScenarioEvidence) -> Option<String> {
+    let (equal, all) = (scenario.contents.iter().filter(|row| row.equal).count(), scenario.contents.len());
+    (all > 0).then(|| format!("{equal} of {} equal", text::plural(all, "object")))
+}
+
 fn measured(measure: &Measured) -> String {
     let value = measure.value.map_or("not observed".to_owned(), |value| text::quantity(value, &measure.unit));
     let name = text::human(&measure.name);
     match measure.limit {
-        Some(limit) => {
-            format!("{name} {value} (limit {} {})", limit.op, text::quantity(limit.value, &measure.unit))
+        Some(Limit { op, value: limit }) => {
+            // The unit is the value's own, except where each of them gets the prefix that reads best.
+            let limit = match measure.unit.as_str() {
+                unit @ ("ms" | "s" | "bytes" | "B") => text::quantity(limit, unit),
+                _ => text::number(limit),
+            };
+            format!("{name} {value} ({op} {limit})")
         }
         None => format!("{name} {value}"),
     }
@@ -193,8 +205,8 @@ impl Page {
             let heading = format!("{} {}", scenario.scenario, scenario.verdict);
             let heading = self.paint(scenario.verdict, &heading);
             self.line(&heading);
-            if !scenario.reason.is_empty() {
-                self.wrapped("  ", &scenario.reason);
+            if let Some(reason) = scenario.reason_beside_findings() {
+                self.wrapped("  ", reason);
             }
             for finding in scenario.findings.iter().filter(|finding| finding.severity > Severity::Note) {
                 self.wrapped("  ", &format!("{}: {}", finding.id, finding.message));
@@ -205,13 +217,32 @@ impl Page {
         }
     }
 
+    /// What could not be tried: every reason once, after the scenarios that it holds for.
+    fn not_evidenced(&mut self, scenarios: &[&ScenarioEvidence]) {
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for scenario in scenarios.iter().filter(|scenario| scenario.verdict == Verdict::NotEvidenced) {
+            match reasons.iter_mut().find(|(reason, _)| *reason == scenario.reason.as_str()) {
+                Some((_, ids)) => ids.push(scenario.scenario.as_str()),
+                None => reasons.push((scenario.reason.as_str(), vec![scenario.scenario.as_str()])),
+            }
+        }
+        if reasons.is_empty() {
+            return;
+        }
+        self.line("");
+        let heading = self.paint(Verdict::NotEvidenced, Verdict::NotEvidenced.text());
+        self.line(&heading);
+        for (reason, ids) in reasons {
+            self.wrapped("  ", &format!("{}: {reason}", ids.join(", ")));
+        }
+    }
+
     /// One line a planted defect, those first that nobody noticed; then how many were.
     fn proofs(&mut self, proofs: &[ProofEvidence]) {
         if proofs.is_empty() {
             return;
         }
-        let mut ordered: Vec<_> = proofs.iter().collect();
-        ordered.sort_by_key(|proof| (proof.outcome == ProofOutcome::Killed, &proof.scenario, &proof.sabotage));
+        let ordered = order::proofs(proofs);
         let name = |proof: &ProofEvidence| format!("{} under {}", proof.scenario, proof.sabotage);
         let width = ordered.iter().map(|proof| name(proof).chars().count()).max().unwrap_or(0).min(self.width.saturating_sub(12));
         self.line("");

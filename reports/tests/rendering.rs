@@ -96,6 +96,8 @@ fn a_reason_that_is_a_finding_is_told_once() {
     let reason = &evidence.scenarios[0].reason;
     let page = html::render(&evidence).unwrap();
     assert_eq!(between(&page, "<article id=\"security-influxdb\"", "</article>").matches(reason).count(), 1);
+    let wide = Layout { width: 200, colour: false };
+    assert_eq!(terminal::summary(&evidence, wide, None).matches(reason).count(), 1);
 }
 
 #[test]
@@ -123,6 +125,14 @@ fn the_headline_claims_no_more_than_what_ran() {
     assert_eq!(headline(&evidence), "1 of 2 planted defects killed, 1 survived, 0 undecided");
     let page = html::render(&evidence).unwrap();
     assert!(page.contains("id=\"proofs\"") && !page.contains("id=\"clauses\"") && !page.contains("id=\"scenarios\""));
+}
+
+#[test]
+fn a_problem_of_the_run_is_an_error_in_junit() {
+    let mut evidence = Evidence::new(sample::sample().run);
+    evidence.run.problems.push("pg2 did not start".to_owned());
+    let xml = junit::render(&evidence).unwrap();
+    assert!(xml.contains("tests=\"1\"") && xml.contains("errors=\"1\"") && xml.contains("pg2 did not start"), "{xml}");
 }
 
 #[test]
