@@ -92,7 +92,8 @@ fn a_clause_tells_where_the_topology_departs_from_it() {
 fn a_reason_that_is_a_finding_is_told_once() {
     let mut evidence = sample::sample();
     evidence.scenarios.retain(|scenario| scenario.scenario == "security/influxdb");
-    evidence.scenarios[0].reason = evidence.scenarios[0].findings[0].message.clone();
+    let scenario = &mut evidence.scenarios[0];
+    scenario.reason.clone_from(&scenario.findings[0].message);
     let reason = &evidence.scenarios[0].reason;
     let page = html::render(&evidence).unwrap();
     assert_eq!(between(&page, "<article id=\"security-influxdb\"", "</article>").matches(reason).count(), 1);
