@@ -26,6 +26,13 @@ use crate::{
     volume::{CIPHER_DIR, DATA_DIR, VolumeError, VolumePlan, Volumes},
 };
 
+/// How often a node that is waited for is asked whether it runs at all.
+const ENDED_EVERY: Duration = Duration::from_secs(1);
+/// Lines of a running node's log that an error tells.
+const LAST_LINES: usize = 12;
+/// Those of a node that has ended: why it did stands before what it said while it ended.
+const LAST_WORDS: usize = 40;
+
 /// Something could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum GroundError {
@@ -469,11 +476,11 @@ impl Ground {
         Ok(shared.boot.phase(&seat.name, "pod", None, shared.engine.start_holder(spec)).await?)
     }
 
-    /// Waits until `attempt` succeeds and notes it as the node's (or cluster's) boot phase. On failure the error carries the last log lines of the
-    /// nodes of that name or cluster.
+    /// Waits until `attempt` succeeds and notes it as the node's (or cluster's) boot phase. A node of that name or cluster whose container ends
+    /// meanwhile ends the wait: while a platform starts, nobody starts it again. On failure the error carries the last log lines of those nodes.
     ///
     /// # Errors
-    /// [`GroundError::Database`] after `limit` (stretched).
+    /// [`GroundError::Database`] when a node has ended, or after `limit` (stretched).
     pub async fn wait_ready<T, E, F, Fut>(
         &self,
         who: &str,
@@ -488,23 +495,53 @@ impl Ground {
         Fut: Future<Output = Result<T, E>>,
     {
         let what = format!("{who}: {phase}");
-        let waiting = within(&what, limit, Duration::from_millis(150), attempt);
-        match self.boot().phase(who, phase, waited_for, waiting).await {
+        // Boxed: starts are futures in futures in futures, and the compiler's depth limit for them is near.
+        let waiting = Box::pin(within(&what, limit, Duration::from_millis(150), attempt));
+        let outcome = async {
+            tokio::select! {
+                biased;
+                outcome = waiting => outcome.map_err(|deadline| deadline.to_string()),
+                node = self.ended(who) => Err(format!("{what} did not happen, for node {node} has ended")),
+            }
+        };
+        match self.boot().phase(who, phase, waited_for, outcome).await {
             Ok(value) => Ok(value),
-            Err(deadline) => {
-                let mut reason = deadline.to_string();
-                for node in self.nodes().iter().filter(|node| node.name() == who || node.cluster() == who) {
-                    let state = node.state().await.map_or_else(
-                        |e| e.to_string(),
-                        |s| if s.running { "running".into() } else { format!("ended with {}", s.exit_code) },
-                    );
-                    let lines = node.logs(12).await.unwrap_or_default();
+            Err(mut reason) => {
+                for node in self.nodes_of(who) {
+                    let (state, count) = match node.state().await {
+                        Ok(state) if state.running => ("running".to_owned(), LAST_LINES),
+                        Ok(state) => (format!("ended with {}", state.exit_code), LAST_WORDS),
+                        // It was destroyed before, and has nothing to say here.
+                        Err(error) if error.is_gone() => continue,
+                        Err(error) => (error.to_string(), LAST_LINES),
+                    };
+                    let lines = node.logs(count).await.unwrap_or_default();
                     // Writing to a string cannot fail.
                     let _ = write!(reason, "\n  node {} ({state}), last log lines:\n    {}", node.name(), lines.join("\n    "));
                 }
                 Err(GroundError::database(who, reason))
             }
         }
+    }
+
+    /// Waits until a container of a node of that name or cluster does not run any more, and answers which. An engine without an answer is
+    /// asked again: whoever waits beside this has a deadline.
+    async fn ended(&self, who: &str) -> String {
+        loop {
+            tokio::time::sleep(ENDED_EVERY).await;
+            for node in self.nodes_of(who) {
+                if node.state().await.is_ok_and(|state| !state.running) {
+                    return node.name().to_owned();
+                }
+            }
+        }
+    }
+
+    /// The nodes of that name or cluster; of those that had a name one after the other, the last.
+    fn nodes_of(&self, who: &str) -> Vec<Node> {
+        let nodes = self.nodes().into_iter().filter(|node| node.name() == who || node.cluster() == who);
+        let newest: BTreeMap<String, Node> = nodes.map(|node| (node.name().to_owned(), node)).collect();
+        newest.into_values().collect()
     }
 
     /// Memory of all live nodes together, in bytes.

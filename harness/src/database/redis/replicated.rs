@@ -103,10 +103,7 @@ impl Replicated {
         started.extend(servers.iter().cloned());
         // A Sentinel that finds no master within a second begins a failover, so the Sentinels start when there is one to find.
         let first = servers[0].clone();
-        tokio::select! {
-            served = ground.wait_ready(first.name(), "serve", None, READY_LIMIT, || serves(&access, &first)) => served?,
-            ended = ended(&first) => return Err(ended),
-        }
+        ground.wait_ready(first.name(), "serve", None, READY_LIMIT, || serves(&access, &first)).await?;
         let ids: Vec<(Seat, String)> = sentinel_seats.iter().map(|seat| (seat.clone(), identity())).collect();
         let replicas: Vec<Ipv4Addr> = server_seats[1..].iter().map(|seat| seat.address).collect();
         let quorum = ids.len() / 2 + 1;
@@ -282,19 +279,5 @@ impl Cluster for Replicated {
             outcome?;
         }
         Ok(())
-    }
-}
-
-/// Returns when the node's process has ended: one that refuses its snapshot is not worth the wait for its port.
-async fn ended(node: &Node) -> GroundError {
-    loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        if let Ok(state) = node.state().await
-            && !state.running
-        {
-            let lines = node.logs(12).await.unwrap_or_default();
-            let reason = format!("node {} ended with {}, last log lines:\n    {}", node.name(), state.exit_code, lines.join("\n    "));
-            return GroundError::database(Replicated::NAME, reason);
-        }
     }
 }
