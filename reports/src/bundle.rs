@@ -153,21 +153,6 @@ impl BundleWriter {
         (self.dir.join(&relative), relative)
     }
 
-    /// Where the log of a node goes.
-    #[must_use]
-    pub fn log_path(&self, node: &str) -> PathBuf {
-        self.dir.join("logs").join(format!("{}.log", text::slug(node)))
-    }
-
-    /// Writes the log of a node.
-    pub fn write_log(&self, node: &str, log: &[u8]) -> Result<PathBuf, BundleError> {
-        let path = self.log_path(node);
-        match fs::write(&path, log) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(BundleError::Write { path, source }),
-        }
-    }
-
     /// Ends the run and writes all files for the last time.
     pub fn finish(mut self, finished_at: OffsetDateTime) -> Result<Bundle, BundleError> {
         self.evidence.run.finished_at = Some(finished_at);

@@ -68,8 +68,6 @@ fn paths_stay_inside_the_bundle() {
     let (path, relative) = writer.history_path("../ha/postgres");
     assert_eq!(relative, "histories/ha-postgres.jsonl");
     assert_eq!(path, dir.path().join(relative));
-    let log = writer.write_log("pg1", b"LOG:  ready\n").unwrap();
-    assert_eq!(log, dir.path().join("logs/pg1.log"));
 }
 
 #[test]

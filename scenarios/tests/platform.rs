@@ -226,6 +226,7 @@ impl Lab {
 
     fn close(&self) {
         if let Some(Ok(open)) = self.session.get() {
+            self.runtime.block_on(open.session.keep_logs());
             if let Some(mut bundle) = open.bundle.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 let peak = open.session.peak_memory_bytes();
                 let finished = bundle

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bollard::Docker;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::EngineError;
+use super::{EngineError, kept_logs::KeptLogs};
 
 /// How many containers are created at the same time: more only queue up inside the engine, and a fair queue here lets the
 /// slow starters (the JVMs) go first.
@@ -16,6 +16,8 @@ const CREATE_SLOTS: usize = 6;
 pub struct Engine {
     pub(super) docker: Docker,
     pub(super) create_slots: Arc<Semaphore>,
+    /// Set where the logs of nodes are kept.
+    pub(super) kept_logs: Option<Arc<KeptLogs>>,
 }
 
 /// What the engine says of itself.
@@ -43,7 +45,7 @@ impl Engine {
             .await
             .map_err(|error| EngineError::Unreachable { reason: error.to_string() })?;
         match timeout(Duration::from_secs(5), docker.ping()).await {
-            Ok(Ok(_)) => Ok(Self { docker, create_slots: Arc::new(Semaphore::new(CREATE_SLOTS)) }),
+            Ok(Ok(_)) => Ok(Self { docker, create_slots: Arc::new(Semaphore::new(CREATE_SLOTS)), kept_logs: None }),
             Ok(Err(error)) => Err(EngineError::Unreachable { reason: error.to_string() }),
             Err(_elapsed) => Err(EngineError::Unreachable { reason: "no answer within 5 s".into() }),
         }

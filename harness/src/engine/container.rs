@@ -179,7 +179,11 @@ impl Engine {
         drop(slot);
         match started {
             // The run's label and its reaper decide how long it lives, not a destructor in the middle of a fault.
-            Ok(container) => Ok(ManuallyDrop::new(container).id().to_owned()),
+            Ok(container) => {
+                let id = ManuallyDrop::new(container).id().to_owned();
+                self.note_log(spec.node, &id);
+                Ok(id)
+            }
             Err(error) => {
                 let failed = |reason: String| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
                 // What testcontainers says names the step, too.
@@ -297,8 +301,10 @@ impl Engine {
         Ok(MemoryUse { bytes: memory.usage.unwrap_or_default().saturating_sub(droppable) })
     }
 
-    /// Removes a container with force; one that is already gone is fine.
+    /// Removes a container with force, once its log is kept where that is asked for; one that is already gone is fine.
     pub(crate) async fn remove(&self, container: &str) -> Result<(), EngineError> {
+        // Boxed: most containers have no log to keep.
+        Box::pin(self.keep_log(container)).await;
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(container, Some(options)).await {
             Ok(()) => Ok(()),

@@ -10,6 +10,7 @@ mod error;
 mod exec;
 mod files;
 mod image;
+mod kept_logs;
 mod labels;
 mod network;
 pub mod reaper;

@@ -14,7 +14,7 @@ pub use attempt::{Attempt, Hold, Suites, Trust};
 pub use authority::{Authority, AuthorityError, Identity};
 pub use plaintext::{PlainAnswer, Plaintext, speak};
 pub use probe::{Handshake, SeenCertificate, StartTls, TlsProber, TlsVersion};
-pub use search::SecretSearch;
+pub use search::{SecretSearch, redacted};
 pub use secret::{KnownSecret, Secret, generate_secret, known_secrets, remember};
 pub use sockets::{ListeningSockets, Transport};
 pub use tls::{TlsError, client_config, client_config_with_identity, connect, install_provider, pem_certificates, server_name};

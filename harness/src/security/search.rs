@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
-use super::KnownSecret;
+use super::{KnownSecret, known_secrets};
 
 /// How many bytes of a secret are looked up first; a shorter secret would be no secret.
 const HEAD: usize = 8;
@@ -73,6 +73,36 @@ impl SecretSearch {
         }
         found
     }
+
+    /// `text` with every secret in it replaced by what kind it is.
+    pub fn redact(&self, text: &str) -> String {
+        let mut redacted = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((first, after)) = rest.split_first() {
+            if let Some(needle) = self.at_start_of(rest) {
+                redacted.extend_from_slice(format!("[{}]", self.secrets[needle.of].kind).as_bytes());
+                rest = &rest[needle.form.len()..];
+            } else {
+                redacted.push(*first);
+                rest = after;
+            }
+        }
+        // Lossy only where a key's bare bytes were cut out of a character.
+        String::from_utf8_lossy(&redacted).into_owned()
+    }
+
+    /// The longest form of a secret that `text` begins with.
+    fn at_start_of(&self, text: &[u8]) -> Option<&Needle> {
+        let candidates = self.by_head.get(text.first_chunk::<HEAD>()?)?;
+        let needles = candidates.iter().map(|at| &self.needles[*at]).filter(|needle| text.starts_with(&needle.form));
+        needles.max_by_key(|needle| needle.form.len())
+    }
+}
+
+/// These lines with every secret of this process replaced by its kind: for places that others than the secrets' owner can read.
+pub fn redacted(lines: &[String]) -> Vec<String> {
+    let search = SecretSearch::new(known_secrets());
+    lines.iter().map(|line| search.redact(line)).collect()
 }
 
 /// Every form of a secret: its text and, where that is a key in hexadecimal, what it stands for. The base 64 has no padding, so that it is
@@ -123,6 +153,16 @@ mod tests {
         }
         assert!(search.find(&key[..31]).is_empty());
         assert_eq!(search.longest(), 64);
+    }
+
+    #[test]
+    fn what_is_redacted_says_what_it_was() {
+        let (search, texts) = search_for(2);
+        let line = format!("user=app password={} ü {}{}", texts[0], texts[1], texts[0]);
+        let redacted = search.redact(&line);
+        assert_eq!(redacted, "user=app password=[a generated password] ü [a generated password][a generated password]");
+        assert_eq!(search.redact("nothing to hide ü"), "nothing to hide ü");
+        assert_eq!(super::redacted(&texts[1..]), ["[a generated password]"]);
     }
 
     #[test]

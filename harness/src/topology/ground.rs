@@ -22,7 +22,7 @@ use super::{
 use crate::{
     engine::{Engine, EngineError, HolderSpec, ImageCatalog, MemberSpec, RunId, RunKind, RunNetwork},
     patience::within,
-    security::{Authority, AuthorityError, TlsProber},
+    security::{Authority, AuthorityError, TlsProber, redacted},
     volume::{CIPHER_DIR, DATA_DIR, VolumeError, VolumePlan, Volumes},
 };
 
@@ -477,7 +477,8 @@ impl Ground {
     }
 
     /// Waits until `attempt` succeeds and notes it as the node's (or cluster's) boot phase. A node of that name or cluster whose container ends
-    /// meanwhile ends the wait: while a platform starts, nobody starts it again. On failure the error carries the last log lines of those nodes.
+    /// meanwhile ends the wait: while a platform starts, nobody starts it again. On failure the error carries the last log lines of those nodes,
+    /// without secrets.
     ///
     /// # Errors
     /// [`GroundError::Database`] when a node has ended, or after `limit` (stretched).
@@ -515,7 +516,7 @@ impl Ground {
                         Err(error) if error.is_gone() => continue,
                         Err(error) => (error.to_string(), LAST_LINES),
                     };
-                    let lines = node.logs(count).await.unwrap_or_default();
+                    let lines = redacted(&node.logs(count).await.unwrap_or_default());
                     // Writing to a string cannot fail.
                     let _ = write!(reason, "\n  node {} ({state}), last log lines:\n    {}", node.name(), lines.join("\n    "));
                 }

@@ -13,6 +13,7 @@ use dora_harness::{
     topology::{Equipment, Ground, GroundOptions, Node, PodSpec, Profile, Seat},
 };
 use libtest_mimic::{Failed, Trial};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// The listener's port.
@@ -30,6 +31,7 @@ pub struct Lab {
 struct Open {
     nodes: Vec<Node>,
     ground: Ground,
+    logs: TempDir,
     reaper: Reaper,
 }
 
@@ -66,11 +68,34 @@ impl Lab {
 
     /// A further node, with an equipment. The lab has to be open.
     pub async fn equipped(&self, name: &str, equipment: Equipment) -> Result<Node, Failed> {
-        let Some(Ok(open)) = self.open.get() else { return Err("the lab is not open".into()) };
-        open.ground.equip(name, equipment);
-        let seat = open.ground.seats(&[name.to_owned()]).map_err(|error| error.to_string())?.remove(0);
+        self.ground()?.equip(name, equipment);
+        self.further(name, include_bytes!("listener.sh")).await
+    }
+
+    /// A further node that runs this script. The lab has to be open.
+    pub async fn further(&self, name: &str, script: &[u8]) -> Result<Node, Failed> {
+        let ground = self.ground()?;
+        let seat = ground.seats(&[name.to_owned()]).map_err(|error| error.to_string())?.remove(0);
         let hosts = vec![(seat.name.clone(), seat.address)];
-        Ok(open.ground.start(listener(seat, hosts)).await.map_err(|error| error.to_string())?)
+        let files = vec![("/dora/bin/start.sh".into(), script.to_vec(), 0o755)];
+        Ok(ground.start(PodSpec { files, ..listener(seat, hosts) }).await.map_err(|error| error.to_string())?)
+    }
+
+    /// What the nodes stand on. The lab has to be open.
+    pub fn ground(&self) -> Result<&Ground, Failed> {
+        Ok(&self.opened()?.ground)
+    }
+
+    /// What was kept of a node's log. The lab has to be open.
+    pub fn kept_log(&self, node: &str) -> Result<String, Failed> {
+        Ok(std::fs::read_to_string(self.opened()?.logs.path().join(format!("{node}.log")))?)
+    }
+
+    fn opened(&self) -> Result<&Open, Failed> {
+        match self.open.get() {
+            Some(Ok(open)) => Ok(open),
+            _ => Err("the lab is not open".into()),
+        }
     }
 
     /// Removes the nodes.
@@ -83,7 +108,8 @@ impl Lab {
 
 async fn start() -> Result<Open, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let engine = Engine::connect().await.map_err(|error| text(&error))?;
+    let logs = TempDir::new().map_err(|error| text(&error))?;
+    let engine = Engine::connect().await.map_err(|error| text(&error))?.keeping_logs(logs.path().to_owned(), "");
     let images = engine.ensure_images(&["base"], &BTreeMap::new(), Arc::new(|_| {})).await.map_err(|error| text(&error))?;
     let run = RunId::generate();
     let reaper = Reaper::start(&run).map_err(|error| text(&error))?;
@@ -97,7 +123,7 @@ async fn start() -> Result<Open, String> {
     let hosts: Vec<_> = seats.iter().map(|seat| (seat.name.clone(), seat.address)).collect();
     let starts = seats.into_iter().map(|seat| ground.start(listener(seat, hosts.clone())));
     let nodes = futures_util::future::try_join_all(starts).await.map_err(|error| text(&error))?;
-    Ok(Open { nodes, ground, reaper })
+    Ok(Open { nodes, ground, logs, reaper })
 }
 
 /// What stands on a seat.

@@ -1,9 +1,10 @@
 //! Goal: every fault that this machine can inject is seen by its probe, ends when it is healed, and is *not* seen when it was
-//! not injected.
+//! not injected. A node that ends by itself while it is waited for is told, and its log is kept.
 //! Method: three pods with a listener each and no database. Every fault goes through its whole life; then the same once more, with the
 //! injection undone behind the fault's back, which must leave it unconfirmed.
 //! What it does not show: what a database makes of a fault; the scenarios are for that.
 
+mod ended;
 mod lab;
 mod network;
 mod process;
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(101);
     }
-    let trials: Vec<Trial> = [process::trials(&lab), network::trials(&lab), resources::trials(&lab)].into_iter().flatten().collect();
+    let trials: Vec<Trial> =
+        [process::trials(&lab), network::trials(&lab), resources::trials(&lab), ended::trials(&lab)].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     lab.close();
     conclusion.exit_code()

@@ -27,8 +27,6 @@ use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progres
 
 /// Sustained operation on the survivors of a fault, unless the user says otherwise.
 const SUSTAIN_S: u64 = 60;
-/// Lines of each node's log that the bundle keeps.
-const LOG_LINES: usize = 2_000;
 
 /// What the evidence of the jobs becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,26 +165,15 @@ async fn run_jobs(
         evidence.topology.peak_memory_bytes = peak;
         evidence.run.problems.extend(session.broken().into_iter().chain(second.as_ref().and_then(Session::broken)).chain(problem));
     })?;
-    write_logs(writer, &session, "").await?;
+    session.keep_logs().await;
     if let Some(second) = second {
-        write_logs(writer, &second, "-second").await?;
+        second.keep_logs().await;
         second.close().await?;
     }
     if session.options().kind == RunKind::Kept {
         super::platform::save(&session.ground().clone(), session.platform(), writer.dir()).await?;
     } else {
         session.close().await?;
-    }
-    Ok(())
-}
-
-/// The last lines of every node's log; `suffix` sets the second cluster's nodes apart from those of the same name.
-async fn write_logs(writer: &BundleWriter, session: &Session, suffix: &str) -> Result<(), BundleError> {
-    for node in session.ground().nodes() {
-        // A destroyed node has no log any more.
-        if let Ok(lines) = node.logs(LOG_LINES).await {
-            writer.write_log(&format!("{}{suffix}", node.name()), lines.join("\n").as_bytes())?;
-        }
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub struct SessionOptions {
     pub replacements: BTreeMap<String, String>,
     /// Who may reach what.
     pub policy: Arc<Policy>,
-    /// Where histories go.
+    /// Where histories go, in a bundle that also has a folder `logs`.
     pub histories: PathBuf,
     /// What all random choices of the dataset come from.
     pub seed: u64,
@@ -80,6 +80,13 @@ pub struct SessionOptions {
     pub sustain: Duration,
     /// Told what image builds do.
     pub progress: Arc<dyn Fn(BuildProgress) + Send + Sync>,
+}
+
+impl SessionOptions {
+    /// Where the logs of nodes go.
+    fn logs(&self) -> PathBuf {
+        self.histories.with_file_name("logs")
+    }
 }
 
 /// A started platform.
@@ -115,6 +122,7 @@ impl Session {
     /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
     pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
         let turns = Arc::new(Turns { quiet: RwLock::new(()), heavy: Semaphore::new(HEAVY_AT_ONCE), jobs: Semaphore::new(options.jobs.max(1)) });
+        let engine = engine.keeping_logs(options.logs(), "");
         Self::start(engine, options, Instant::now(), turns).await
     }
 
@@ -128,7 +136,8 @@ impl Session {
         let run = RunId::generate();
         let reaper = Reaper::start(&run).map_err(SessionError::Reaper)?;
         let options = SessionOptions { run, kind: RunKind::Bound, members: members.to_vec(), ..self.options.clone() };
-        let engine = self.setting.ground.engine().clone();
+        // Its nodes have the names of those of the first part.
+        let engine = self.setting.ground.engine().clone().keeping_logs(options.logs(), "-second");
         let session = Self::start(engine, options, self.setting.origin, Arc::clone(&self.turns)).await?;
         Ok(Self { reaper: Some(reaper), ..session })
     }
@@ -209,7 +218,13 @@ impl Session {
 
     /// Why nothing more can run, if so.
     pub fn broken(&self) -> Option<String> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        broken.or_else(|| self.setting.ground.engine().unwritten_log())
+    }
+
+    /// Keeps in the bundle what the nodes have written. Those that were removed before, by whomever, have their logs there already.
+    pub async fn keep_logs(&self) {
+        self.setting.ground.engine().keep_logs().await;
     }
 
     /// Whether a scenario that starts a database anew could begin now.
