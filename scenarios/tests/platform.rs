@@ -35,10 +35,7 @@ use dora_reports::{
 };
 use dora_scenarios::{
     Sabotage, Scenario, all,
-    runner::{
-        Choice, Job, Part, Session, SessionOptions, core_ids, describe_images, describe_topology, new_evidence, note_what_images_lack,
-        proof_of,
-    },
+    runner::{Choice, Job, Part, Session, SessionOptions, core_ids, describe_platform, new_evidence, note_what_images_lack, proof_of},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use time::OffsetDateTime;
@@ -179,16 +176,22 @@ impl Lab {
         let evidence = new_evidence(&options, Some(&info), &catalogue);
         let mut bundle = BundleWriter::create(&dir, evidence).map_err(|error| error.to_string())?;
         let reaper = Reaper::start(&run).map_err(|error| error.to_string())?;
-        let session = Session::open(engine, options).await.map_err(|error| error.to_string())?;
-        let images = describe_images(session.ground()).await;
-        let topology = describe_topology(&session);
+        let mut session = Session::open(engine, options).await.map_err(|error| error.to_string())?;
+        let started = session.start().await.map_err(|error| error.to_string());
+        if started.is_err() {
+            session.keep_logs().await;
+        }
+        // Also where it did not come up: what there is of it says how far it came.
+        let (images, topology) = describe_platform(&session).await;
         bundle
             .update(|evidence| {
                 note_what_images_lack(&mut evidence.clauses, &images, &catalogue);
                 evidence.images = images;
                 evidence.topology = topology;
+                evidence.run.problems.extend(started.as_ref().err().cloned());
             })
             .map_err(|error| error.to_string())?;
+        started?;
         Ok(Open { session, bundle: Mutex::new(Some(bundle)), _reaper: reaper })
     }
 

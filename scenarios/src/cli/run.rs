@@ -18,9 +18,7 @@ use dora_reports::{
     evidence::{Finding, ScenarioEvidence},
     terminal::{self, Layout},
 };
-use dora_scenarios::runner::{
-    Job, Session, SessionOptions, describe_images, describe_topology, new_evidence, note_what_images_lack, proof_of, run_all,
-};
+use dora_scenarios::runner::{Job, Session, SessionOptions, describe_platform, new_evidence, note_what_images_lack, proof_of, run_all};
 use time::OffsetDateTime;
 
 use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress, reap};
@@ -89,11 +87,23 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: PathBuf::from(run.as_str()), source })?;
     let noun = if purpose == Purpose::Prove { "sabotages" } else { "scenarios" };
     progress.line(&format!("run {run}: {} {noun}, profile {}", jobs.len(), options.profile));
+    let work = Work { jobs: &jobs, purpose, catalogue: &catalogue, progress: &progress };
+    let mut sessions = Sessions::default();
     let outcome = tokio::select! {
-        outcome = run_jobs(engine, options, &jobs, purpose, &catalogue, &mut writer, &progress) => outcome,
+        outcome = work.carry_out(engine, options, &mut writer, &mut sessions) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Stop::Interrupted),
     };
     let stop = outcome.err();
+    // Before anything is removed; who has no patience for it asks again.
+    tokio::select! {
+        () = sessions.keep_logs() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    if let Some(session) = sessions.first.as_ref().filter(|session| session.ready_ms().is_none()) {
+        // It did not come up: what there is of it says how far it came.
+        let (images, topology) = describe_platform(session).await;
+        writer.update(|evidence| (evidence.images, evidence.topology) = (images, topology))?;
+    }
     match &stop {
         None => {}
         Some(Stop::Interrupted) => writer.update(|evidence| evidence.run.problems.push("the run was interrupted".into()))?,
@@ -102,6 +112,8 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
     let cpu = processor_time().and_then(|time| u64::try_from(time.as_millis()).ok());
     writer.update(|evidence| evidence.run.harness_cpu_ms = cpu)?;
     let bundle = writer.finish(OffsetDateTime::now_utc())?;
+    // The second part's own reaper works beside this one's.
+    drop(sessions);
     if keep && stop.is_none() {
         reaper.disarm();
         progress.line(&format!("the platform stays; remove it with `dora down {run}`"));
@@ -128,54 +140,85 @@ impl<E: Into<CliError>> From<E> for Stop {
     }
 }
 
-async fn run_jobs(
-    engine: Engine,
-    options: SessionOptions,
-    jobs: &[Job],
-    purpose: Purpose,
-    catalogue: &Catalogue,
-    writer: &mut BundleWriter,
-    progress: &Progress,
-) -> Result<(), Stop> {
-    progress.begin("platform", "starts");
-    let session = Session::open(engine, options).await?;
-    progress.end("platform", &format!("every node has its role after {:.1} s", session.ready_ms() / 1e3));
-    let images = describe_images(session.ground()).await;
-    let topology = describe_topology(&session);
-    writer.update(|evidence| {
-        note_what_images_lack(&mut evidence.clauses, &images, catalogue);
-        evidence.images = images;
-        evidence.topology = topology;
-    })?;
-    let shared = Mutex::new((&mut *writer, None));
-    let (second, problem) = run_all(&session, jobs, &|job| progress.started(job), &|job, evidence| {
-        progress.ended(job, &evidence);
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = keep(shared.0, purpose, job, evidence) {
-            shared.1.get_or_insert(error);
+/// The sessions of a run, held by whoever describes and removes them, however the run ends.
+#[derive(Default)]
+struct Sessions {
+    first: Option<Session>,
+    /// Beside it, where one lane is long.
+    second: Option<Session>,
+}
+
+impl Sessions {
+    async fn keep_logs(&self) {
+        for session in self.first.iter().chain(&self.second) {
+            session.keep_logs().await;
         }
-    })
-    .await;
-    let (writer, failed) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = failed {
-        return Err(error.into());
     }
-    let peak = session.peak_memory_bytes();
-    writer.update(|evidence| {
-        evidence.topology.peak_memory_bytes = peak;
-        evidence.run.problems.extend(session.broken().into_iter().chain(second.as_ref().and_then(Session::broken)).chain(problem));
-    })?;
-    session.keep_logs().await;
-    if let Some(second) = second {
-        second.keep_logs().await;
-        second.close().await?;
+}
+
+/// What a run is to do.
+struct Work<'a> {
+    jobs: &'a [Job],
+    purpose: Purpose,
+    catalogue: &'a Catalogue,
+    progress: &'a Progress,
+}
+
+impl Work<'_> {
+    async fn carry_out(
+        &self,
+        engine: Engine,
+        options: SessionOptions,
+        writer: &mut BundleWriter,
+        sessions: &mut Sessions,
+    ) -> Result<(), Stop> {
+        let Self { jobs, purpose, catalogue, progress } = *self;
+        let Sessions { first, second } = sessions;
+        progress.begin("platform", "starts");
+        let session = first.insert(Session::open(engine, options).await?);
+        session.start().await?;
+        // From here on nothing changes it.
+        let session: &Session = session;
+        let ready_s = session.ready_ms().unwrap_or_default() / 1e3;
+        progress.end("platform", &format!("every node has its role after {ready_s:.1} s"));
+        let (images, topology) = describe_platform(session).await;
+        writer.update(|evidence| {
+            note_what_images_lack(&mut evidence.clauses, &images, catalogue);
+            evidence.images = images;
+            evidence.topology = topology;
+        })?;
+        let shared = Mutex::new((&mut *writer, None));
+        let problem = run_all(session, second, jobs, &|job| progress.started(job), &|job, evidence| {
+            progress.ended(job, &evidence);
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = keep(shared.0, purpose, job, evidence) {
+                shared.1.get_or_insert(error);
+            }
+        })
+        .await;
+        let (writer, failed) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let peak = session.peak_memory_bytes();
+        session.keep_logs().await;
+        if let Some(second) = second {
+            second.keep_logs().await;
+        }
+        writer.update(|evidence| {
+            evidence.topology.peak_memory_bytes = peak;
+            evidence.run.problems.extend(session.broken().into_iter().chain(second.as_ref().and_then(Session::broken)).chain(problem));
+        })?;
+        if let Some(second) = second {
+            second.close().await?;
+        }
+        if session.options().kind == RunKind::Kept {
+            super::platform::save(&session.ground().clone(), session.platform(), writer.dir()).await?;
+        } else {
+            session.close().await?;
+        }
+        Ok(())
     }
-    if session.options().kind == RunKind::Kept {
-        super::platform::save(&session.ground().clone(), session.platform(), writer.dir()).await?;
-    } else {
-        session.close().await?;
-    }
-    Ok(())
 }
 
 fn keep(writer: &mut BundleWriter, purpose: Purpose, job: &Job, evidence: ScenarioEvidence) -> Result<(), BundleError> {

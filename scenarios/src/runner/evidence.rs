@@ -98,8 +98,13 @@ pub fn note_what_images_lack(clauses: &mut [ClauseEvidence], images: &[ImageUsed
     }
 }
 
-/// The platform as it was started. Its peak memory is not known yet.
-pub fn describe_topology(session: &Session) -> TopologyEvidence {
+/// Images and topology as far as the start came. Images are asked what they can do where every node has its role: others may not answer.
+pub async fn describe_platform(session: &Session) -> (Vec<ImageUsed>, TopologyEvidence) {
+    let images = describe_images(session.ground(), session.ready_ms().is_some()).await;
+    (images, describe_topology(session))
+}
+
+fn describe_topology(session: &Session) -> TopologyEvidence {
     let (ground, ready_ms) = (session.ground(), session.ready_ms());
     TopologyEvidence {
         nodes: ground.nodes().iter().map(|node| describe_node(node, session.roles().get(node.name()))).collect(),
@@ -118,7 +123,7 @@ pub fn describe_topology(session: &Session) -> TopologyEvidence {
             .spans()
             .into_iter()
             // What is started later (a restored cluster) belongs to its scenario, not to the platform's boot.
-            .filter(|span| span.start_ms <= ready_ms)
+            .filter(|span| ready_ms.is_none_or(|ready_ms| span.start_ms <= ready_ms))
             .map(|span| BootSpan {
                 node: span.node,
                 phase: span.phase,
@@ -127,8 +132,8 @@ pub fn describe_topology(session: &Session) -> TopologyEvidence {
                 waited_for: span.waited_for,
             })
             .collect(),
-        ready_ms: Some(ready_ms),
-        peak_memory_bytes: None,
+        ready_ms,
+        peak_memory_bytes: session.peak_memory_bytes(),
     }
 }
 
@@ -143,15 +148,16 @@ fn describe_node(node: &Node, role: Option<&String>) -> NodeEvidence {
     }
 }
 
-/// The images in use; a node of each is asked what it can do. Where there is no answer, that is said instead.
-pub async fn describe_images(ground: &Ground) -> Vec<ImageUsed> {
-    let nodes = ground.nodes();
+/// The images in use; where they `serve`, a node of each is asked what it can do. Where there is no answer, that is said instead.
+async fn describe_images(ground: &Ground, serve: bool) -> Vec<ImageUsed> {
+    let nodes = if serve { ground.nodes() } else { Vec::new() };
     let mut images = Vec::new();
     for image in ground.images().iter() {
         let node = nodes.iter().find(|node| node.image() == image.name && node.has_database());
         let capabilities = match node {
             Some(node) => ask(node).await.unwrap_or_else(|why| untold(format!("did not answer: {why}"))),
-            None => untold("was not asked: the platform started no database from it".to_owned()),
+            None if serve => untold("was not asked: the platform started no database from it".to_owned()),
+            None => untold("was not asked: the platform did not come up".to_owned()),
         };
         images.push(ImageUsed {
             name: image.name.clone(),

@@ -9,7 +9,7 @@ use dora_harness::topology::Member;
 use dora_reports::evidence::ScenarioEvidence;
 use futures_util::future::join_all;
 
-use super::Session;
+use super::{Session, SessionError};
 use crate::{Database, Sabotage, Scenario};
 
 /// A lane that is longer gets a second cluster: with a minute of sustained operation each, this many jobs take some twenty-five minutes.
@@ -32,14 +32,15 @@ const PAIR: usize = 2;
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
 /// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters. The second one
-/// leaves to the first what needs more than its own part of the platform. `started` and `ended` are told as it goes. Returns the session
-/// of the second cluster, whose nodes and logs are still there, or why there was none.
+/// leaves to the first what needs more than its own part of the platform. `started` and `ended` are told as it goes. The session of the
+/// second cluster is put into `second`, for whoever wants its nodes and logs; returns why there was none.
 pub async fn run_all(
     session: &Session,
+    second: &mut Option<Session>,
     jobs: &[Job],
     started: &(dyn Fn(&Job) + Sync),
     ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
-) -> (Option<Session>, Option<String>) {
+) -> Option<String> {
     let mut lanes: BTreeMap<Database, Lane<'_>> = BTreeMap::new();
     // What needs many parts comes last: before, it would hold some of them still until the last one has an end. A pair is soon together.
     let (last, first): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.members().len() > PAIR);
@@ -50,24 +51,28 @@ pub async fn run_all(
     let all = join_all(lanes.values().map(|lane| work_off(session, lane, started, ended)));
     let beside = async {
         let database = long?;
-        let second = session.second(database.members()).await.map_err(|error| format!("there is no second {database} part: {error}"));
-        if let Ok(second) = &second {
-            work_off(second, &lanes[&database], started, ended).await;
+        let none = |error: SessionError| Some(format!("there is no second {database} part: {error}"));
+        let laid = match session.second(database.members()).await {
+            Ok(laid) => second.insert(laid),
+            Err(error) => return none(error),
+        };
+        if let Err(error) = laid.start().await {
+            laid.keep_logs().await;
+            // With it goes what had been started: the first part needs the memory.
+            *second = None;
+            return none(error);
         }
-        Some(second)
+        work_off(laid, &lanes[&database], started, ended).await;
+        None
     };
-    let (_, second) = tokio::join!(all, beside);
+    let (_, problem) = tokio::join!(all, beside);
     // What broken clusters left over says for itself that it could not run, and why.
     let left = lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
     for job in left.chain(last) {
         let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
         ended(job, evidence);
     }
-    match second {
-        None => (None, None),
-        Some(Ok(second)) => (Some(second), None),
-        Some(Err(problem)) => (None, Some(problem)),
-    }
+    problem
 }
 
 /// Takes jobs as long as there are any that fit and the cluster can be used: a broken one must not use up what the other can still decide.

@@ -8,7 +8,7 @@ mod proof;
 mod session;
 
 pub use choice::{Choice, core_ids};
-pub use evidence::{describe_images, describe_topology, new_evidence, note_what_images_lack};
+pub use evidence::{describe_platform, new_evidence, note_what_images_lack};
 pub use lanes::{Job, run_all};
 pub use proof::{NoPart, Part, proof_of, proofs_of};
 pub use session::{Session, SessionError, SessionOptions};

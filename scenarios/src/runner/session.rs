@@ -89,12 +89,12 @@ impl SessionOptions {
     }
 }
 
-/// A started platform.
+/// A platform with its run.
 pub struct Session {
     setting: Setting,
     options: SessionOptions,
     catalogue: Catalogue,
-    ready_ms: f64,
+    ready_ms: Option<f64>,
     /// What each node said that it was when the platform was ready.
     roles: BTreeMap<String, String>,
     lanes: HashMap<Member, AsyncMutex<()>>,
@@ -104,7 +104,7 @@ pub struct Session {
     /// Why nothing more can run.
     broken: Mutex<Option<String>>,
     peak_memory: Arc<AtomicU64>,
-    memory_watch: JoinHandle<()>,
+    memory_watch: Option<JoinHandle<()>>,
 }
 
 /// Who may run when; sessions side by side share it.
@@ -116,18 +116,18 @@ struct Turns {
 }
 
 impl Session {
-    /// Builds missing images and starts the platform.
+    /// Builds missing images and lays what nodes are started on. Nothing can run before [`Session::start`].
     ///
     /// # Errors
     /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
     pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
         let turns = Arc::new(Turns { quiet: RwLock::new(()), heavy: Semaphore::new(HEAVY_AT_ONCE), jobs: Semaphore::new(options.jobs.max(1)) });
         let engine = engine.keeping_logs(options.logs(), "");
-        Self::start(engine, options, Instant::now(), turns).await
+        Self::lay(engine, options, Instant::now(), turns).await
     }
 
-    /// A session beside this one with a second cluster of one part, so that a long lane is worked off by two. It is a run of its own for the
-    /// engine, and ends with this process.
+    /// A session beside this one for a second cluster of one part, so that a long lane is worked off by two. It is a run of its own for the
+    /// engine, and ends with this process. As that of [`Session::open`], it is yet to be started.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -138,24 +138,19 @@ impl Session {
         let options = SessionOptions { run, kind: RunKind::Bound, members: members.to_vec(), ..self.options.clone() };
         // Its nodes have the names of those of the first part.
         let engine = self.setting.ground.engine().clone().keeping_logs(options.logs(), "-second");
-        let session = Self::start(engine, options, self.setting.origin, Arc::clone(&self.turns)).await?;
+        let session = Self::lay(engine, options, self.setting.origin, Arc::clone(&self.turns)).await?;
         Ok(Self { reaper: Some(reaper), ..session })
     }
 
-    async fn start(engine: Engine, options: SessionOptions, origin: Instant, turns: Arc<Turns>) -> Result<Self, SessionError> {
+    async fn lay(engine: Engine, options: SessionOptions, origin: Instant, turns: Arc<Turns>) -> Result<Self, SessionError> {
         let platform = Arc::new(Platform::default());
         let mut names = platform.images(&options.members, options.profile)?;
         names.extend(&options.images);
         // A replacement of an image that this run does not use is checked for its name only.
         let images = engine.ensure_images(&names, &options.replacements, Arc::clone(&options.progress)).await?;
+        let dataset = Arc::new(Dataset::generate(Seed(options.seed), options.size));
         let ground =
             Ground::lay(engine, GroundOptions { run: options.run.clone(), kind: options.kind, profile: options.profile, images }).await?;
-        platform.start(&ground, &options.members).await?;
-        let ready_ms = ground.boot().now_ms();
-        let roles = roles(&platform).await;
-        let dataset = Arc::new(Dataset::generate(Seed(options.seed), options.size));
-        let peak_memory = Arc::new(AtomicU64::new(0));
-        let memory_watch = tokio::spawn(watch_memory(ground.clone(), Arc::clone(&peak_memory)));
         let setting = Setting {
             ground,
             platform,
@@ -170,15 +165,30 @@ impl Session {
             setting,
             options,
             catalogue: Catalogue::load(),
-            ready_ms,
-            roles,
+            ready_ms: None,
+            roles: BTreeMap::new(),
             lanes,
             turns,
             reaper: None,
             broken: Mutex::new(None),
-            peak_memory,
-            memory_watch,
+            peak_memory: Arc::default(),
+            memory_watch: None,
         })
+    }
+
+    /// Starts the platform, and returns when every node has its role.
+    ///
+    /// # Errors
+    /// [`SessionError`], with the last log lines of the nodes that did not come up. What had been started is there to be described, and the
+    /// run's (its reaper's) to remove.
+    pub async fn start(&mut self) -> Result<(), SessionError> {
+        let Setting { ground, platform, .. } = &self.setting;
+        let _beside = self.turns.quiet.read().await;
+        platform.start(ground, &self.options.members).await?;
+        self.ready_ms = Some(ground.boot().now_ms());
+        self.roles = roles(platform).await;
+        self.memory_watch = Some(tokio::spawn(watch_memory(ground.clone(), Arc::clone(&self.peak_memory))));
+        Ok(())
     }
 
     /// Where nodes are started.
@@ -201,8 +211,8 @@ impl Session {
         &self.catalogue
     }
 
-    /// Milliseconds from the first container to the last node in its role.
-    pub fn ready_ms(&self) -> f64 {
+    /// Milliseconds from the first container to the last node in its role; [`None`] where it did not come to that.
+    pub fn ready_ms(&self) -> Option<f64> {
         self.ready_ms
     }
 
@@ -301,7 +311,9 @@ impl Session {
     /// # Errors
     /// Any [`EngineError`] of the removal.
     pub async fn close(&self) -> Result<(), EngineError> {
-        self.memory_watch.abort();
+        if let Some(watch) = &self.memory_watch {
+            watch.abort();
+        }
         self.setting.ground.engine().remove_run(&self.options.run).await?;
         Ok(())
     }
