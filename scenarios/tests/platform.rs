@@ -231,12 +231,16 @@ impl Lab {
         if let Some(Ok(open)) = self.session.get() {
             self.runtime.block_on(open.session.keep_logs());
             if let Some(mut bundle) = open.bundle.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                let peak = open.session.peak_memory_bytes();
+                let (peak, broken) = (open.session.peak_memory_bytes(), open.session.broken());
                 let finished = bundle
-                    .update(|evidence| evidence.topology.peak_memory_bytes = peak)
+                    .update(|evidence| {
+                        evidence.topology.peak_memory_bytes = peak;
+                        evidence.run.problems.extend(broken);
+                    })
                     .and_then(|()| bundle.finish(OffsetDateTime::now_utc()));
-                if let Ok(bundle) = finished {
-                    eprintln!("report: {}", bundle.report_path().display());
+                match finished {
+                    Ok(bundle) => eprintln!("report: {}", bundle.report_path().display()),
+                    Err(error) => eprintln!("error: {error}"),
                 }
             }
             if let Err(error) = self.runtime.block_on(open.session.close()) {

@@ -93,39 +93,70 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         outcome = work.carry_out(engine, options, &mut writer, &mut sessions) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Stop::Interrupted),
     };
-    let stop = outcome.err();
     // Before anything is removed; who has no patience for it asks again.
     tokio::select! {
         () = sessions.keep_logs() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    if let Some(session) = sessions.first.as_ref().filter(|session| session.ready_ms().is_none()) {
-        // It did not come up: what there is of it says how far it came.
-        let (images, topology) = describe_platform(session).await;
-        writer.update(|evidence| (evidence.images, evidence.topology) = (images, topology))?;
-    }
-    match &stop {
-        None => {}
-        Some(Stop::Interrupted) => writer.update(|evidence| evidence.run.problems.push("the run was interrupted".into()))?,
-        Some(Stop::Failed(error)) => writer.update(|evidence| evidence.run.problems.push(error.to_string()))?,
-    }
-    let cpu = processor_time().and_then(|time| u64::try_from(time.as_millis()).ok());
-    writer.update(|evidence| evidence.run.harness_cpu_ms = cpu)?;
-    let bundle = writer.finish(OffsetDateTime::now_utc())?;
+    let (interrupted, mut errors) = match outcome {
+        Ok(()) => (false, Vec::new()),
+        Err(Stop::Interrupted) => (true, Vec::new()),
+        Err(Stop::Failed(error)) => (false, vec![error]),
+    };
+    let problems = errors.iter().map(ToString::to_string).chain(interrupted.then(|| "the run was interrupted".to_owned())).collect();
+    conclude(&mut writer, &sessions, problems).await;
+    let unfinished = terminal::summary(writer.evidence(), layout(), Some(writer.dir()));
+    let (summary, bundle) = match writer.finish(OffsetDateTime::now_utc()) {
+        Ok(bundle) => (terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())), Some(bundle)),
+        Err(error) => {
+            errors.push(error.into());
+            (unfinished, None)
+        }
+    };
     // The second part's own reaper works beside this one's.
     drop(sessions);
-    if keep && stop.is_none() {
+    if keep && !interrupted && errors.is_empty() {
         reaper.disarm();
         progress.line(&format!("the platform stays; remove it with `dora down {run}`"));
     } else {
         reap(reaper, &run).await;
     }
-    out!("{}", terminal::summary(bundle.evidence(), layout(), Some(bundle.dir())).trim_end());
-    match stop {
-        Some(Stop::Failed(error)) => Err(error),
-        Some(Stop::Interrupted) => Ok(ExitCode::from(130)),
-        None => Ok(judge(&bundle)),
+    out!("{}", summary.trim_end());
+    // The first one is the answer; the others would not be seen.
+    for error in errors.iter().skip(usize::from(!interrupted)) {
+        progress.line(&format!("error: {error}"));
     }
+    match errors.into_iter().next() {
+        _ if interrupted => Ok(ExitCode::from(130)),
+        Some(error) => Err(error),
+        // Without a bundle there would be an error.
+        None => Ok(bundle.map_or(ExitCode::from(3), |bundle| judge(&bundle))),
+    }
+}
+
+/// Writes what is known at the end, however it came: these problems and those of the sessions, and how far a platform came that did not come up.
+async fn conclude(writer: &mut BundleWriter, sessions: &Sessions, mut problems: Vec<String>) {
+    problems.extend(sessions.all().filter_map(Session::broken));
+    let unready = sessions.first.as_ref().filter(|session| session.ready_ms().is_none());
+    let described = match unready {
+        Some(session) => Some(describe_platform(session).await),
+        None => None,
+    };
+    let cpu = processor_time().and_then(|time| u64::try_from(time.as_millis()).ok());
+    // What cannot be written now cannot be written by `finish` either, which tells.
+    let _ = writer.update(|evidence| {
+        for problem in problems {
+            // Two sessions may tell the same, and the error that ended the run, too.
+            if !evidence.run.problems.contains(&problem) {
+                evidence.run.problems.push(problem);
+            }
+        }
+        if let Some((images, topology)) = described {
+            evidence.images = images;
+            evidence.topology = topology;
+        }
+        evidence.run.harness_cpu_ms = cpu;
+    });
 }
 
 /// Why a run ended before its end.
@@ -149,8 +180,12 @@ struct Sessions {
 }
 
 impl Sessions {
+    fn all(&self) -> impl Iterator<Item = &Session> {
+        self.first.iter().chain(&self.second)
+    }
+
     async fn keep_logs(&self) {
-        for session in self.first.iter().chain(&self.second) {
+        for session in self.all() {
             session.keep_logs().await;
         }
     }
@@ -192,6 +227,8 @@ impl Work<'_> {
             progress.ended(job, &evidence);
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = keep(shared.0, purpose, job, evidence) {
+                // What nobody can read need not be run.
+                session.give_up(error.to_string());
                 shared.1.get_or_insert(error);
             }
         })
@@ -201,15 +238,13 @@ impl Work<'_> {
             return Err(error.into());
         }
         let peak = session.peak_memory_bytes();
+        writer.update(|evidence| {
+            evidence.topology.peak_memory_bytes = peak;
+            evidence.run.problems.extend(problem);
+        })?;
         session.keep_logs().await;
         if let Some(second) = second {
             second.keep_logs().await;
-        }
-        writer.update(|evidence| {
-            evidence.topology.peak_memory_bytes = peak;
-            evidence.run.problems.extend(session.broken().into_iter().chain(second.as_ref().and_then(Session::broken)).chain(problem));
-        })?;
-        if let Some(second) = second {
             second.close().await?;
         }
         if session.options().kind == RunKind::Kept {

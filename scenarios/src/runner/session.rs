@@ -113,6 +113,8 @@ struct Turns {
     quiet: RwLock<()>,
     heavy: Semaphore,
     jobs: Semaphore,
+    /// Why none of them begins another scenario.
+    given_up: Mutex<Option<String>>,
 }
 
 impl Session {
@@ -121,7 +123,12 @@ impl Session {
     /// # Errors
     /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
     pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
-        let turns = Arc::new(Turns { quiet: RwLock::new(()), heavy: Semaphore::new(HEAVY_AT_ONCE), jobs: Semaphore::new(options.jobs.max(1)) });
+        let turns = Arc::new(Turns {
+            quiet: RwLock::new(()),
+            heavy: Semaphore::new(HEAVY_AT_ONCE),
+            jobs: Semaphore::new(options.jobs.max(1)),
+            given_up: Mutex::new(None),
+        });
         let engine = engine.keeping_logs(options.logs(), "");
         Self::lay(engine, options, Instant::now(), turns).await
     }
@@ -228,8 +235,14 @@ impl Session {
 
     /// Why nothing more can run, if so.
     pub fn broken(&self) -> Option<String> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        broken.or_else(|| self.setting.ground.engine().unwritten_log())
+        let reason = |reason: &Mutex<Option<String>>| reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = reason(&self.broken).or_else(|| reason(&self.turns.given_up));
+        known.or_else(|| self.setting.ground.engine().unwritten_log())
+    }
+
+    /// Ends the run early: neither this session nor one beside it begins another scenario. The first reason stays.
+    pub fn give_up(&self, reason: String) {
+        self.turns.given_up.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
     }
 
     /// Keeps in the bundle what the nodes have written. Those that were removed before, by whomever, have their logs there already.
