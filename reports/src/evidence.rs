@@ -24,7 +24,7 @@ pub use clause::ClauseEvidence;
 pub use content::{ContentRow, ProbeCell, ProbeMatrix, ProbeRow, Register};
 pub use objective::{Limit, Measured, NamedLimit, Objective, Op};
 pub use proof::{ProofEvidence, ProofOutcome};
-pub use run::{Evidence, HostInfo, ImageUsed, RunInfo, SCHEMA_VERSION};
+pub use run::{Evidence, HostInfo, ImageUsed, Planned, RunInfo, SCHEMA_VERSION};
 pub use scenario::{
     CheckEvidence, CheckOutcome, Clocks, FaultEvidence, Finding, LogExcerpt, OperationCounts, Point, ScenarioEvidence, Series, Severity,
     TimelineEvent,

@@ -1,40 +1,47 @@
 //! `JUnit` XML, so that CI systems list the scenarios as test cases.
 //!
 //! `not satisfied` is a failure; `inconclusive` is an error, because nothing was decided; `not evidenced` is `JUnit`'s
-//! "skipped", which is the only word that the format has for "not tried", with the reason as its message.
+//! "skipped", which is the only word that the format has for "not tried", with the reason as its message. So is what was
+//! planned and did not end; what kept it from that is an error of the suite `run`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::evidence::{Evidence, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
+use crate::evidence::{Evidence, Planned, ProofEvidence, ProofOutcome, ScenarioEvidence, Severity, Verdict};
 use crate::{order, terminal, text};
 
-/// Renders the evidence as `JUnit` XML: a suite a pillar, a case a scenario; planted defects and problems of the run itself
-/// have a suite each.
+/// The suite of planted defects.
+const PROOFS: &str = "proofs";
+
+/// Renders the evidence as `JUnit` XML: a suite a pillar, a case a scenario, also one that did not end; planted defects and problems of the
+/// run itself have a suite each.
 pub fn render(evidence: &Evidence) -> Result<String, SerializeError> {
     let mut report = Report::new(format!("dora {}", evidence.run.id));
     let mut suites: Vec<TestSuite> = Vec::new();
-    for scenario in order::reading_order(evidence) {
-        let case = case(scenario);
-        if let Some(suite) = suites.iter_mut().find(|suite| suite.name.as_str() == scenario.pillar) {
+    let mut add = |name: &str, case: TestCase| {
+        if let Some(suite) = suites.iter_mut().find(|suite| suite.name.as_str() == name) {
             suite.add_test_case(case);
         } else {
-            let mut suite = TestSuite::new(scenario.pillar.as_str());
+            let mut suite = TestSuite::new(name);
             suite.add_test_case(case);
             suites.push(suite);
         }
+    };
+    for scenario in order::reading_order(evidence) {
+        add(&scenario.pillar, case(scenario));
     }
-    if !evidence.proofs.is_empty() {
-        let mut suite = TestSuite::new("proofs");
-        suite.add_test_cases(evidence.proofs.iter().map(proof));
-        suites.push(suite);
+    for told in &evidence.proofs {
+        add(PROOFS, proof(told));
     }
-    if !evidence.run.problems.is_empty() {
-        let mut suite = TestSuite::new("run");
-        suite.add_test_cases(evidence.run.problems.iter().enumerate().map(|(index, told)| problem(index + 1, told)));
-        suites.push(suite);
+    let reason = why_not_ended(evidence);
+    for planned in evidence.not_ended() {
+        let (suite, case) = not_ended(planned, &reason);
+        add(suite, case);
+    }
+    for (index, told) in evidence.run.problems.iter().enumerate() {
+        add("run", problem(index + 1, told));
     }
     report.add_test_suites(suites);
     report.to_string()
@@ -72,6 +79,33 @@ fn problem(number: usize, told: &str) -> TestCase {
     case
 }
 
+/// The case of what was planned and did not end, with the suite to which it belongs.
+fn not_ended<'a>(planned: &'a Planned, reason: &str) -> (&'a str, TestCase) {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(reason);
+    let (suite, name) = match &planned.sabotage {
+        None => (planned.scenario.split('/').next().unwrap_or_default(), planned.scenario.clone()),
+        Some(sabotage) => (PROOFS, proof_name(&planned.scenario, sabotage)),
+    };
+    let mut case = TestCase::new(name, status);
+    case.set_classname(format!("dora.{suite}"));
+    (suite, case)
+}
+
+/// Why what was planned did not end: the run's first problem, as far as it is on one line.
+fn why_not_ended(evidence: &Evidence) -> String {
+    let problem = evidence.run.problems.first().and_then(|problem| problem.lines().next());
+    match (problem, evidence.run.finished_at) {
+        (Some(problem), _) => format!("it did not end: {problem}"),
+        (None, Some(_)) => "it did not end".to_owned(),
+        (None, None) => "it had not ended when this was written: the run goes on, or was killed".to_owned(),
+    }
+}
+
+fn proof_name(scenario: &str, sabotage: &str) -> String {
+    format!("{scenario} turns red under {sabotage}")
+}
+
 /// A planted defect that nobody noticed is a failure of the check; one that could not be tried is an error.
 fn proof(proof: &ProofEvidence) -> TestCase {
     let non_success = |kind| {
@@ -85,8 +119,8 @@ fn proof(proof: &ProofEvidence) -> TestCase {
         ProofOutcome::Survived => non_success(NonSuccessKind::Failure),
         ProofOutcome::Undecided => non_success(NonSuccessKind::Error),
     };
-    let mut case = TestCase::new(format!("{} turns red under {}", proof.scenario, proof.sabotage), status);
-    case.set_classname("dora.proofs");
+    let mut case = TestCase::new(proof_name(&proof.scenario, &proof.sabotage), status);
+    case.set_classname(format!("dora.{PROOFS}"));
     case.set_time(Duration::try_from_secs_f64(proof.elapsed_ms / 1_000.0).unwrap_or_default());
     case
 }

@@ -4,7 +4,7 @@
 mod sample;
 
 use dora_reports::terminal::{self, Layout};
-use dora_reports::{Clocks, Evidence, Finding, Verdict, html, junit, schema};
+use dora_reports::{Clocks, Evidence, Finding, Planned, Verdict, html, junit, schema};
 
 #[test]
 fn the_page_has_this_structure() {
@@ -145,6 +145,32 @@ fn the_same_evidence_gives_the_same_bytes() {
 #[test]
 fn junit() {
     insta::assert_snapshot!(junit::render(&sample::sample()).unwrap());
+}
+
+#[test]
+fn what_was_planned_and_did_not_end_is_skipped_in_junit_and_what_kept_it_from_that_is_an_error() {
+    let mut evidence = sample::sample();
+    let plan = |scenario: &str, sabotage: Option<&str>| Planned { scenario: scenario.to_owned(), sabotage: sabotage.map(str::to_owned) };
+    evidence.planned = vec![
+        plan("ha/redis", None),
+        plan("ha/redis/pool", None),
+        plan("ha/redis", Some("replicas-ignored")),
+        plan("ha/redis", Some("replicas-frozen")),
+    ];
+    let without = junit::render(&sample::sample()).unwrap();
+    let skipped = |xml: &str| xml.matches("<skipped").count() - without.matches("<skipped").count();
+    assert_eq!(skipped(&junit::render(&evidence).unwrap()), 2);
+    evidence.run.problems = vec!["node rds2 failed to start: no\n  last log lines".to_owned()];
+    let xml = junit::render(&evidence).unwrap();
+    assert_eq!(skipped(&xml), 2);
+    assert_eq!(xml.matches("<skipped message=\"it did not end: node rds2 failed to start: no\"/>").count(), 2, "{xml}");
+    assert!(xml.contains("name=\"ha/redis/pool\" classname=\"dora.ha\""), "{xml}");
+    assert!(xml.contains("name=\"ha/redis turns red under replicas-frozen\" classname=\"dora.proofs\""), "{xml}");
+    assert!(xml.contains("<testsuite name=\"run\" tests=\"1\" skipped=\"0\" errors=\"1\" failures=\"0\">"), "{xml}");
+    // As a killed run leaves it.
+    evidence.run.problems.clear();
+    evidence.run.finished_at = None;
+    assert!(junit::render(&evidence).unwrap().contains("the run goes on, or was killed"));
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Engine {
         Self { kept_logs: Some(Arc::new(kept)), ..self }
     }
 
-    /// Keeps the logs of all nodes that are there, as they are now; the file of one that cannot be read says why. Ends within some ten seconds.
+    /// Keeps the logs of all nodes that are there, as they are now; the file of one that cannot be read says why. Ends within some ten
+    /// seconds.
     pub async fn keep_logs(&self) {
         let Some(kept) = &self.kept_logs else { return };
         let containers: Vec<String> = kept.open().keys().cloned().collect();

@@ -476,9 +476,9 @@ impl Ground {
         Ok(shared.boot.phase(&seat.name, "pod", None, shared.engine.start_holder(spec)).await?)
     }
 
-    /// Waits until `attempt` succeeds and notes it as the node's (or cluster's) boot phase. A node of that name or cluster whose container ends
-    /// meanwhile ends the wait: while a platform starts, nobody starts it again. On failure the error carries the last log lines of those nodes,
-    /// without secrets.
+    /// Waits until `attempt` succeeds and notes it as the node's (or cluster's) boot phase. A node of that name or cluster whose container
+    /// ends meanwhile ends the wait: while a platform starts, nobody starts it again. On failure the error carries the last log lines of
+    /// those nodes, without secrets.
     ///
     /// # Errors
     /// [`GroundError::Database`] when a node has ended, or after `limit` (stretched).

@@ -30,12 +30,25 @@ pub struct Evidence {
     /// Every clause of the catalogue, evidenced or not, in the catalogue's order.
     #[serde(default)]
     pub clauses: Vec<ClauseEvidence>,
+    /// What the run was asked to carry out; empty in evidence from before it was recorded.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
     /// The scenarios that ended so far, in the order in which they ended.
     #[serde(default)]
     pub scenarios: Vec<ScenarioEvidence>,
     /// The planted defects that were tried, in the order in which they ended.
     #[serde(default)]
     pub proofs: Vec<ProofEvidence>,
+}
+
+/// A scenario that a run was asked to carry out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Planned {
+    /// The scenario, for example `ha/postgres/primary-killed`.
+    pub scenario: String,
+    /// The name of the defect that has to be noticed; absent where none is planted to prove that.
+    #[serde(default)]
+    pub sabotage: Option<String>,
 }
 
 /// Which run this is and how it was asked for.
@@ -121,6 +134,7 @@ impl Evidence {
             images: Vec::new(),
             topology: TopologyEvidence::default(),
             clauses: Vec::new(),
+            planned: Vec::new(),
             scenarios: Vec::new(),
             proofs: Vec::new(),
         }
@@ -130,6 +144,14 @@ impl Evidence {
     #[must_use]
     pub fn scenario(&self, id: &str) -> Option<&ScenarioEvidence> {
         self.scenarios.iter().find(|scenario| scenario.scenario == id)
+    }
+
+    /// What was planned and did not end, or not yet.
+    pub fn not_ended(&self) -> impl Iterator<Item = &Planned> {
+        self.planned.iter().filter(|planned| match &planned.sabotage {
+            None => self.scenario(&planned.scenario).is_none(),
+            Some(sabotage) => !self.proofs.iter().any(|proof| proof.scenario == planned.scenario && proof.sabotage == *sabotage),
+        })
     }
 
     /// How many scenarios ended with which verdict.

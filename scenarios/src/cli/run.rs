@@ -15,7 +15,7 @@ use dora_harness::{
 };
 use dora_reports::{
     Bundle, BundleError, BundleWriter,
-    evidence::{Finding, ScenarioEvidence},
+    evidence::{Finding, Planned, ScenarioEvidence},
     terminal::{self, Layout},
 };
 use dora_scenarios::runner::{Job, Session, SessionOptions, describe_platform, new_evidence, note_what_images_lack, proof_of, run_all};
@@ -82,7 +82,9 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         progress: Arc::new(move |event| builds.build(event)),
     };
     let catalogue = Catalogue::load();
-    let mut writer = BundleWriter::create(&dir, new_evidence(&options, Some(&info), &catalogue))?;
+    let mut evidence = new_evidence(&options, Some(&info), &catalogue);
+    evidence.planned = jobs.iter().map(|job| plan(job, purpose)).collect();
+    let mut writer = BundleWriter::create(&dir, evidence)?;
     let reaper =
         Reaper::start(&run).map_err(|source| CliError::File { what: "start the reaper of", path: PathBuf::from(run.as_str()), source })?;
     let noun = if purpose == Purpose::Prove { "sabotages" } else { "scenarios" };
@@ -134,7 +136,8 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
     }
 }
 
-/// Writes what is known at the end, however it came: these problems and those of the sessions, and how far a platform came that did not come up.
+/// Writes what is known at the end, however it came: these problems and those of the sessions, and of a platform that did not come up, how
+/// far it came.
 async fn conclude(writer: &mut BundleWriter, sessions: &Sessions, mut problems: Vec<String>) {
     problems.extend(sessions.all().filter_map(Session::broken));
     let unready = sessions.first.as_ref().filter(|session| session.ready_ms().is_none());
@@ -264,6 +267,12 @@ fn keep(writer: &mut BundleWriter, purpose: Purpose, job: &Job, evidence: Scenar
         }
         _ => writer.record(marked(job, evidence)),
     }
+}
+
+/// What [`keep`] makes of a job, before it has an end.
+fn plan(job: &Job, purpose: Purpose) -> Planned {
+    let sabotage = job.sabotage.filter(|_| purpose == Purpose::Prove).map(|sabotage| sabotage.id.to_owned());
+    Planned { scenario: job.scenario.id.to_owned(), sabotage }
 }
 
 /// A proof's evidence says that it is one.
