@@ -7,6 +7,7 @@
 pub mod backup;
 mod defect;
 mod error;
+mod excerpt;
 pub mod ha;
 pub mod performance;
 mod registry;

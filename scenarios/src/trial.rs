@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dora_fixtures::{catalogue::Objective as Promise, dataset::Dataset};
@@ -17,11 +17,11 @@ use dora_harness::{
     topology::{Ground, Node},
 };
 use dora_reports::evidence::{
-    CheckEvidence, CheckOutcome, Clocks, ContentRow, FaultEvidence, Finding, LogExcerpt, Measured, NamedLimit, Objective, OperationCounts,
-    Point, ProbeMatrix, Register, ScenarioEvidence, Series, Severity, TimelineEvent, Verdict,
+    CheckEvidence, CheckOutcome, Clocks, ContentRow, FaultEvidence, Finding, Measured, NamedLimit, Objective, OperationCounts, Point,
+    ProbeMatrix, Register, ScenarioEvidence, Series, Severity, TimelineEvent, Verdict,
 };
 
-use crate::{Sabotage, Scenario, ScenarioError};
+use crate::{Sabotage, Scenario, ScenarioError, excerpt};
 
 /// What all trials of a run share.
 #[derive(Clone)]
@@ -52,6 +52,8 @@ pub struct Trial {
     pub promise: Promise,
     setting: Setting,
     started: Instant,
+    /// The same moment by the calendar's clock, which logs go by.
+    began: SystemTime,
     evidence: Mutex<ScenarioEvidence>,
 }
 
@@ -75,7 +77,7 @@ impl Trial {
             started_ms: setting.origin.elapsed().as_secs_f64() * 1e3,
             ..ScenarioEvidence::default()
         };
-        Self { scenario, sabotage, promise, setting, started: Instant::now(), evidence: Mutex::new(evidence) }
+        Self { scenario, sabotage, promise, setting, started: Instant::now(), began: SystemTime::now(), evidence: Mutex::new(evidence) }
     }
 
     fn evidence(&self) -> MutexGuard<'_, ScenarioEvidence> {
@@ -110,6 +112,11 @@ impl Trial {
     /// The zero of all its times.
     pub fn origin(&self) -> Instant {
         self.started
+    }
+
+    /// The same by the calendar's clock.
+    pub(crate) fn began(&self) -> SystemTime {
+        self.began
     }
 
     /// Milliseconds since its start.
@@ -257,11 +264,11 @@ impl Trial {
         ];
     }
 
-    /// Keeps the last lines of a node's log.
+    /// Keeps lines of a node's log: the first ones since the fault that struck it, or the last ones where none is added yet.
     pub async fn excerpt(&self, node: &Node, lines: usize) {
-        if let Ok(lines) = node.logs(lines).await {
-            self.evidence().log_excerpts.push(LogExcerpt { node: node.name().to_owned(), lines });
-        }
+        let faults = self.evidence().faults.clone();
+        let excerpt = excerpt::of(node, &faults, self.began, lines).await;
+        self.evidence().log_excerpts.extend(excerpt);
     }
 
     /// Ends the trial: an error makes it inconclusive (or not evidenced, when a part is missing), unless something was already seen to be wrong;

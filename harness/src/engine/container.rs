@@ -1,6 +1,10 @@
 //! Starting, stopping, killing and inspecting one container.
 
-use std::{mem::ManuallyDrop, net::Ipv4Addr, time::Duration};
+use std::{
+    mem::ManuallyDrop,
+    net::Ipv4Addr,
+    time::{Duration, SystemTime},
+};
 
 use bollard::{
     models::{ContainerCreateBody, ContainerUpdateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig},
@@ -285,6 +289,24 @@ impl Engine {
             text.push_str(&String::from_utf8_lossy(chunk.as_ref()));
         }
         Ok(text.lines().map(ToOwned::to_owned).collect())
+    }
+
+    /// The first `lines` lines of both streams that were written in the second of `since` or later.
+    pub(crate) async fn logs_since(&self, container: &str, since: SystemTime, lines: usize) -> Result<Vec<String>, EngineError> {
+        let second = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let second = i32::try_from(second).unwrap_or(i32::MAX);
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).since(second).build();
+        let mut stream = Box::pin(self.docker.logs(container, Some(options)));
+        let (mut text, mut breaks) = (String::new(), 0);
+        while breaks < lines
+            && let Some(chunk) = stream.next().await
+        {
+            let chunk = chunk.map_err(|e| EngineError::request(format!("read the log of {container}"), e))?;
+            let piece = String::from_utf8_lossy(chunk.as_ref());
+            breaks += piece.matches('\n').count();
+            text.push_str(&piece);
+        }
+        Ok(text.lines().take(lines).map(ToOwned::to_owned).collect())
     }
 
     pub(crate) async fn memory(&self, container: &str) -> Result<MemoryUse, EngineError> {

@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -232,6 +232,14 @@ impl Node {
     /// Any [`EngineError`] of the request.
     pub async fn logs(&self, lines: usize) -> Result<Vec<String>, EngineError> {
         self.engine.logs(&self.inner.container, lines).await
+    }
+
+    /// The first `lines` log lines, both streams, that it has written since then; the engine's clock counts, to the second.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] of the request.
+    pub async fn logs_since(&self, since: SystemTime, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.engine.logs_since(&self.inner.container, since, lines).await
     }
 
     /// As [`Node::logs`], those of the pod's holder.

@@ -1,7 +1,7 @@
 //! A started platform on which scenarios run: one at a time on each database, alone where they measure.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,7 +19,7 @@ use dora_harness::{
     network::Policy,
     patience::stretched,
     platform::Platform,
-    topology::{Ground, GroundError, GroundOptions, Member, Profile},
+    topology::{Ground, GroundError, GroundOptions, Member, Node, Profile},
 };
 use dora_reports::evidence::ScenarioEvidence;
 use tokio::{
@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::lent::{End, Lent};
-use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial};
+use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
 
 /// How many scenarios that start a database anew may run at the same time: with five of them two cores and one disk stall everybody's
 /// requests for seconds.
@@ -283,13 +283,35 @@ impl Session {
             Some(obstacle) => (Err(obstacle), End::NotBegun),
             None => self.carry_out(&trial).await,
         };
+        let began = trial.began();
         let mut evidence = trial.finish(outcome);
+        if end != End::NotBegun {
+            // Before anything is replaced.
+            excerpt::explain(&mut evidence, self.nodes_of(scenario, &lent.ground().begun()).await, began).await;
+        }
         let handed_back = lent.hand_back(end).await;
         if let Some(reason) = handed_back.lost {
             self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         }
         evidence.findings.extend(handed_back.notes);
         evidence
+    }
+
+    /// The nodes of the scenario's parts, then those of these names that are none of them.
+    async fn nodes_of(&self, scenario: &Scenario, begun: &BTreeSet<String>) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        for member in scenario.members() {
+            for cluster in self.platform().part(*member).clusters().await {
+                nodes.extend(cluster.nodes());
+            }
+        }
+        // Of those that had a name one after the other, the last comes first.
+        for node in self.ground().nodes().into_iter().rev().filter(|node| begun.contains(node.name())) {
+            if nodes.iter().all(|known: &Node| known.name() != node.name()) {
+                nodes.push(node);
+            }
+        }
+        nodes
     }
 
     /// Why a scenario cannot even be begun.
