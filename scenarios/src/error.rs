@@ -84,7 +84,7 @@ impl ScenarioError {
             Self::Ground(error) => match error {
                 GroundError::Database { .. } | GroundError::Deadline(_) => true,
                 GroundError::Engine(error) => ran_in_a_node(error),
-                GroundError::Authority(_) | GroundError::Asset(_) | GroundError::Volume(_) => false,
+                GroundError::Authority(_) | GroundError::Asset(_) | GroundError::Topology(_) | GroundError::Volume(_) => false,
             },
             Self::Fault(_)
             | Self::History(_)

@@ -60,12 +60,12 @@ struct Cell<'a> {
 struct Family<'a> {
     name: &'a str,
     counts: Vec<Count>,
-    clauses: Vec<Clause<'a>>,
+    clauses: Vec<ClauseRow<'a>>,
 }
 
 /// A clause; each of its scenarios is in one of the three lists.
 #[derive(Debug, Serialize)]
-struct Clause<'a> {
+struct ClauseRow<'a> {
     clause: &'a ClauseEvidence,
     /// Those that decided it and say why, with their reasons.
     telling: Vec<(&'a str, &'a str)>,
@@ -204,7 +204,7 @@ fn families(evidence: &Evidence) -> Vec<Family<'_>> {
     names.into_iter().map(family).collect()
 }
 
-fn clause<'a>(evidence: &'a Evidence, clause: &'a ClauseEvidence) -> Clause<'a> {
+fn clause<'a>(evidence: &'a Evidence, clause: &'a ClauseEvidence) -> ClauseRow<'a> {
     let (mut telling, mut others, mut not_run) = (Vec::new(), Vec::<Others<'a>>::new(), Vec::new());
     for id in clause.scenarios.iter().map(String::as_str) {
         match evidence.scenario(id) {
@@ -222,7 +222,7 @@ fn clause<'a>(evidence: &'a Evidence, clause: &'a ClauseEvidence) -> Clause<'a> 
         clause.id.strip_prefix(exception.clause.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
     let exceptions = evidence.topology.exceptions.iter().filter(departs).count();
-    Clause { clause, telling, others, not_run, exceptions }
+    ClauseRow { clause, telling, others, not_run, exceptions }
 }
 
 /// Every value once, in the order in which they come.

@@ -269,7 +269,7 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
     };
     let (mut dead, mut back) = (Some(0.0_f64), Some(0.0_f64));
     let cut_off = moments.severed.us..moments.restore_ordered.us;
-    let limit_s = limits.severed.as_secs_f64();
+    let longest_s = limits.severed.as_secs_f64();
     let last_part = moments.restore_ordered.us - DEAD_US..moments.restore_ordered.us;
     for (address, samples) in &zone.samples {
         let name = name_of(address, names);
@@ -285,7 +285,7 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
             let last = reached(kind, cut_off.start, cut_off.end).map(|sample| sample.at_us).max();
             let lived = last.map_or(0.0, |last| seconds(last, cut_off.start));
             dead = dead.map(|longest| longest.max(lived));
-            if lived <= limit_s {
+            if lived <= longest_s {
                 continue;
             }
             survives = true;
@@ -306,9 +306,9 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
         }
         // A watcher that stood still after the order saw the end of nothing.
         let silent_after = silent_from_us(samples, &cut_off).map(|us| seconds(us, cut_off.start));
-        if !survives && silent_after.is_none_or(|after| after > limit_s) {
+        if !survives && silent_after.is_none_or(|after| after > longest_s) {
             dead = None;
-            let message = format!("{name} was not tried in vain within {limit_s:.0} s after zone {SEVERED} was cut off");
+            let message = format!("{name} was not tried in vain within {longest_s:.0} s after zone {SEVERED} was cut off");
             trial.find(Finding::unconfirmed("not-watched", message));
         }
         let first = reached(SampleKind::New, moments.restore_ordered.us, u64::MAX).map(|sample| sample.at_us).min();
