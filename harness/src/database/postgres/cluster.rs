@@ -255,17 +255,21 @@ impl PostgresCluster {
 
     /// Health of the pooler: an application's question gets an answer through it.
     pub(super) async fn pooler_health(&self) -> NodeHealth {
-        let ask = async {
-            let mut connection = connect(&self.application_login(self.pooler.socket(POOLER_PORT)), CONNECT_LIMIT).await?;
-            sqlx::query(sql("monitoring/alive").unwrap_or("SELECT 1")).execute(&mut connection).await?;
-            Ok::<_, AccessError>(())
-        };
-        let (observed, healthy) = match timeout(ASK_LIMIT, ask).await {
-            Ok(Ok(())) => ("leads to the primary".to_owned(), true),
-            Ok(Err(error)) => (error.to_string(), false),
-            Err(_elapsed) => (AccessError::Deadline(ASK_LIMIT).to_string(), false),
+        let (observed, healthy) = match self.ask_through_the_pooler().await {
+            Ok(()) => ("leads to the primary".to_owned(), true),
+            Err(error) => (error, false),
         };
         NodeHealth { node: self.pooler.name().to_owned(), expected: "leads to the primary".to_owned(), observed, healthy }
+    }
+
+    async fn ask_through_the_pooler(&self) -> Result<(), String> {
+        let question = sql("monitoring/alive")?;
+        let ask = async {
+            let mut connection = connect(&self.application_login(self.pooler.socket(POOLER_PORT)), CONNECT_LIMIT).await?;
+            sqlx::query(question).execute(&mut connection).await?;
+            Ok::<_, AccessError>(())
+        };
+        timeout(ASK_LIMIT, ask).await.map_err(|_elapsed| AccessError::Deadline(ASK_LIMIT).to_string())?.map_err(|e| e.to_string())
     }
 }
 

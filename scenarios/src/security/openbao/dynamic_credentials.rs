@@ -236,7 +236,7 @@ impl Manager<'_> {
         let script = assets::render("schema/postgres/openbao/manager.sql.j2", json!({ "database": DATABASE, "password": initial }))?;
         self.as_superuser(primary, &script).await?;
         if self.trial.is_sabotaged_by(TOO_MUCH) {
-            self.as_superuser(primary, "GRANT INSERT ON dora_bao_record TO dora_bao_reader").await?;
+            self.as_superuser(primary, assets::text("schema/postgres/openbao/sabotage/reader_writes.sql")?).await?;
         }
         self.bao.write(&format!("sys/mounts/{MOUNT}"), &json!({ "type": "database" })).await?;
         let hosts: Vec<String> = self.cluster.servers().iter().map(|server| server.socket(SERVER_PORT).to_string()).collect();

@@ -190,6 +190,10 @@ async fn in_clear(place: &str, account: &Account) -> Check {
 
 /// A client inside the node that has no password to give (`-w`).
 async fn locally(server: &Node, host: &str, user: &str) -> Login {
+    let question = match assets::text("schema/postgres/monitoring/alive.sql") {
+        Ok(question) => question,
+        Err(error) => return Login::Unclear(error.to_string()),
+    };
     let command = [
         "psql",
         "--no-psqlrc",
@@ -202,7 +206,7 @@ async fn locally(server: &Node, host: &str, user: &str) -> Login {
         "--dbname",
         "dora",
         "--command",
-        "SELECT 1",
+        question,
     ];
     match server.exec(&command, &[], LOCAL_LIMIT).await {
         Ok(output) if output.code == 0 => Login::Accepted,
