@@ -7,7 +7,7 @@ use dora_fixtures::{content::Digests, dataset::Dataset};
 use dora_harness::{
     database::{
         Cluster as _,
-        neo4j::{BOLT, BackupFiles, CausalCluster, CommunityServer, Dialect, GraphClient, Login, domain},
+        neo4j::{BOLT, BackupFiles, CausalCluster, CommunityServer, Dialect, GraphClient, Login, cypher, domain},
     },
     patience::within,
     platform::Platform,
@@ -225,9 +225,10 @@ impl BackupTarget for Target<'_> {
         let old = Login { password: self.old_password.lock().await.clone(), ..new.clone() };
         let nobody = Login { password: None, ..new.clone() };
         let dialect = place.dialect();
+        let alive = cypher("monitoring/alive")?;
         let over_tls = async |login: &Login| {
             let mut client = GraphClient::connect(dialect, address, login).await.map_err(|error| error.to_string())?;
-            client.ask("RETURN 1 AS one").await.map(drop).map_err(|error| error.to_string())
+            client.ask(alive).await.map(drop).map_err(|error| error.to_string())
         };
         let plaintext = GraphClient::connect_plaintext(dialect, address, &new).await.map(drop).map_err(|error| error.to_string());
         let attempt = |attempt: &str, must_succeed, observed| Enforcement { attempt: attempt.to_owned(), must_succeed, observed };

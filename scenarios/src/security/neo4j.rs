@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use dora_fixtures::assets;
 use dora_harness::{
     database::{
         Cluster as _,
-        neo4j::{BOLT, CausalCluster, CommunityServer, Dialect, GraphClient, HTTPS, Login, TLS_CIPHERS, TLS_VERSIONS, USER},
+        neo4j::{BOLT, CausalCluster, CommunityServer, Dialect, GraphClient, HTTPS, Login, TLS_CIPHERS, TLS_VERSIONS, USER, cypher},
     },
     patience::within,
     platform::{Platform, all_healthy},
@@ -133,9 +134,10 @@ async fn ask_over_http(
     dialect: Dialect,
     password: Option<Secret>,
 ) -> Result<(), String> {
+    let question = assets::text("roles/neo4j/questions/login.cypher").map_err(|error| error.to_string())?;
     let request = match dialect {
         Dialect::Three => client.get(format!("{scheme}://{address}/db/data/")),
-        Dialect::Five => client.post(format!("{scheme}://{address}/db/neo4j/query/v2")).json(&json!({"statement": "RETURN 1"})),
+        Dialect::Five => client.post(format!("{scheme}://{address}/db/neo4j/query/v2")).json(&json!({ "statement": question })),
     };
     let answer = request.basic_auth(USER, password.as_ref().map(Secret::reveal)).send().await.map_err(|error| format!("{error:?}"))?;
     if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
@@ -160,9 +162,10 @@ impl TlsTarget for Target {
                 .map_err(|error| error.to_string())?;
             return ask_over_http(client, "https", address, dialect, self.password(&listener.node)).await;
         }
+        let alive = cypher("monitoring/alive").map_err(|error| error.to_string())?;
         let mut client =
             GraphClient::connect(dialect, address, &self.login(&listener.node, authority)).await.map_err(|error| error.to_string())?;
-        client.ask("RETURN 1 AS one").await.map(drop).map_err(|error| error.to_string())
+        client.ask(alive).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn connect_plaintext(&self, listener: &Listener) -> Result<(), String> {
@@ -172,9 +175,10 @@ impl TlsTarget for Target {
             let client = reqwest::Client::builder().timeout(CLIENT_LIMIT).no_proxy().build().map_err(|error| error.to_string())?;
             return ask_over_http(client, "http", address, dialect, self.password(&listener.node)).await;
         }
+        let alive = cypher("monitoring/alive").map_err(|error| error.to_string())?;
         let mut client =
             GraphClient::connect_plaintext(dialect, address, &self.login(&listener.node, "")).await.map_err(|error| error.to_string())?;
-        client.ask("RETURN 1 AS one").await.map(drop).map_err(|error| error.to_string())
+        client.ask(alive).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn sabotage(&self, _id: &str) -> Result<(), ScenarioError> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use dora_fixtures::assets::{self, AssetError};
 use serde_json::{Map, Value};
 
 use super::{bolt_one::BoltOne, modern::Modern};
@@ -33,13 +34,16 @@ pub enum GraphError {
     /// No member says that it is the leader.
     #[error("no leader: {0}")]
     NoLeader(String),
+    /// A statement's file: nothing was sent.
+    #[error(transparent)]
+    Asset(#[from] AssetError),
 }
 
 impl GraphError {
     /// Whether the statement was surely not applied.
     pub fn is_surely_not_applied(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::NoLeader(_) | Self::Uncommitted(_) => true,
+            Self::Connect(_) | Self::NoLeader(_) | Self::Uncommitted(_) | Self::Asset(_) => true,
             // A failed replication may have reached a majority after all.
             Self::Refused { code, .. } => code.starts_with("Neo.ClientError") && !code.ends_with("ReplicationFailure"),
             Self::Broken(_) => false,
@@ -51,14 +55,14 @@ impl GraphError {
         match self {
             Self::Refused { code, .. } => code.ends_with("Cluster.NotALeader"),
             Self::Uncommitted(cause) => cause.is_not_a_leader(),
-            Self::Connect(_) | Self::Broken(_) | Self::NoLeader(_) => false,
+            Self::Connect(_) | Self::Broken(_) | Self::NoLeader(_) | Self::Asset(_) => false,
         }
     }
 
     /// Whether the connection can be used for the next statement.
     pub fn leaves_usable(&self) -> bool {
         match self {
-            Self::Refused { .. } => true,
+            Self::Refused { .. } | Self::Asset(_) => true,
             Self::Uncommitted(cause) => cause.leaves_usable(),
             Self::Connect(_) | Self::Broken(_) | Self::NoLeader(_) => false,
         }
@@ -69,6 +73,14 @@ impl From<TlsError> for GraphError {
     fn from(error: TlsError) -> Self {
         Self::Connect(error.to_string())
     }
+}
+
+/// A statement of this project's own, by its path below `schema/neo4j` without ending.
+///
+/// # Errors
+/// [`AssetError`] when there is no such file.
+pub fn cypher(path: &str) -> Result<&'static str, AssetError> {
+    assets::text(&format!("schema/neo4j/{path}.cypher"))
 }
 
 /// Rows of an answer: column name to value.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bolt_one::BoltOne,
-    client::{Dialect, GraphClient, GraphError, Login, USER},
+    client::{Dialect, GraphClient, GraphError, Login, USER, cypher},
     pods::{self, BOLT, BackupFiles, HTTPS, MemberPlan, Mode},
 };
 use crate::{
@@ -155,7 +155,7 @@ impl CausalCluster {
     /// [`GraphError`].
     pub async fn role(&self, node: &Node) -> Result<String, GraphError> {
         let mut client = self.client_of(node, QUESTION_LIMIT).await?;
-        let rows = client.ask("MATCH (n) WITH count(n) AS nodes CALL dbms.cluster.role() YIELD role RETURN role, nodes").await?;
+        let rows = client.ask(cypher("monitoring/role")?).await?;
         rows.first().and_then(|row| row["role"].as_str()).map(ToOwned::to_owned).ok_or_else(|| GraphError::Broken("no role".into()))
     }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    client::{Dialect, GraphClient, GraphError, Login, USER},
+    client::{Dialect, GraphClient, GraphError, Login, USER, cypher},
     pods::{self, BOLT, BackupFiles},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl CommunityServer {
     /// # Errors
     /// [`GraphError`].
     pub async fn version(&self) -> Result<String, GraphError> {
-        let rows = self.client(QUESTION_LIMIT).await?.ask("CALL dbms.components() YIELD versions RETURN versions[0] AS version").await?;
+        let rows = self.client(QUESTION_LIMIT).await?.ask(cypher("monitoring/version")?).await?;
         rows.first().and_then(|row| row["version"].as_str()).map(ToOwned::to_owned).ok_or_else(|| GraphError::Broken("no version".into()))
     }
 }

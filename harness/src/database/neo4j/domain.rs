@@ -42,17 +42,26 @@ fn objects() -> Vec<(&'static str, &'static str)> {
 /// # Errors
 /// [`GraphError`].
 pub async fn counts(client: &mut GraphClient) -> Result<(u64, u64), GraphError> {
-    let labels = Label::ALL.map(|label| format!("n:{}", label.name())).join(" OR ");
-    let types = Relation::ALL.map(Relation::name).join("|");
-    let nodes = count(client, &format!("MATCH (n) WHERE {labels} RETURN count(n) AS number")).await?;
-    let edges = count(client, &format!("MATCH ()-[r:{}]->() RETURN count(r) AS number", types.replace('|', "|:"))).await;
+    let nodes = count(client, &nodes_statement()?).await?;
     // The notation of alternatives changed between the generations.
-    let edges = match edges {
+    let edges = match count(client, &edges_statement(Dialect::Three)?).await {
         Ok(edges) => edges,
-        Err(GraphError::Refused { .. }) => count(client, &format!("MATCH ()-[r:{types}]->() RETURN count(r) AS number")).await?,
+        Err(GraphError::Refused { .. }) => count(client, &edges_statement(Dialect::Five)?).await?,
         Err(error) => return Err(error),
     };
     Ok((nodes, edges))
+}
+
+fn nodes_statement() -> Result<String, AssetError> {
+    assets::render("schema/neo4j/counts/nodes.cypher.j2", json!({ "labels": Label::ALL.map(Label::name) }))
+}
+
+fn edges_statement(dialect: Dialect) -> Result<String, AssetError> {
+    let path = match dialect {
+        Dialect::Three => "schema/neo4j/counts/edges_3.cypher.j2",
+        Dialect::Five => "schema/neo4j/counts/edges_5.cypher.j2",
+    };
+    assets::render(path, json!({ "types": Relation::ALL.map(Relation::name) }))
 }
 
 async fn count(client: &mut GraphClient, statement: &str) -> Result<u64, GraphError> {
@@ -118,4 +127,21 @@ pub async fn digests(client: &mut GraphClient) -> Result<Digests, DomainError> {
         digests.insert(name.to_owned(), hasher.finish());
     }
     Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_ask_for_everything_in_the_servers_own_notation() -> Result<(), AssetError> {
+        let labels = "n:Organisation OR n:User OR n:Framework OR n:Vendor OR n:Policy OR n:System OR n:Asset";
+        let nodes = nodes_statement()?;
+        assert!(nodes.contains(&format!("(n) WHERE {labels} ")), "{nodes}");
+        let (three, five) = (edges_statement(Dialect::Three)?, edges_statement(Dialect::Five)?);
+        assert!(five.contains("[r:WORKS_FOR|OWNS|") && five.contains("|SUPPLIES]"), "{five}");
+        assert!(three.contains("[r:WORKS_FOR|:OWNS|:") && three.contains("|:SUPPLIES]"), "{three}");
+        assert_eq!(three.replace("|:", "|"), five);
+        Ok(())
+    }
 }

@@ -18,7 +18,7 @@ use dora_fixtures::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 pub use bolt_one::BoltOne;
-pub use client::{Dialect, GraphClient, GraphError, Login, Rows, USER};
+pub use client::{Dialect, GraphClient, GraphError, Login, Rows, USER, cypher};
 pub use cluster::{CausalCluster, CausalClusterRecord, LEADER};
 pub use community::{CommunityRecord, CommunityServer};
 pub use pods::{BOLT, BackupFiles, CONFIGURATION, HTTPS, TLS_CIPHERS, TLS_VERSIONS, cluster_users};

@@ -6,7 +6,7 @@ use neo4rs::{BoltList, BoltMap, BoltNull, BoltType, ConfigBuilder, Error, Graph}
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::client::{GraphError, Login, Rows, USER};
+use super::client::{GraphError, Login, Rows, USER, cypher};
 
 /// A driver with one connection.
 pub struct Modern {
@@ -54,7 +54,7 @@ impl Modern {
     async fn checked(built: neo4rs::Result<Graph>, login: &Login) -> Result<Self, GraphError> {
         let graph = built.map_err(|error| GraphError::Connect(error.to_string()))?;
         let mut client = Self { graph, limit: login.limit };
-        match client.run("RETURN 1 AS one", &Map::new()).await {
+        match client.run(cypher("monitoring/alive")?, &Map::new()).await {
             Ok(_) => Ok(client),
             Err(GraphError::Broken(words)) => Err(GraphError::Connect(words)),
             Err(error) => Err(error),

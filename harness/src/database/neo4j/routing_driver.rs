@@ -6,13 +6,11 @@ use serde_json::{Map, Value};
 
 use super::{
     bolt_one::BoltOne,
-    client::{GraphError, Login, Rows},
+    client::{GraphError, Login, Rows, cypher},
     cluster::CausalCluster,
     pods::BOLT,
     routing::{Access, RoutingTable},
 };
-
-const ASK_FOR_TABLE: &str = "CALL dbms.cluster.routing.getRoutingTable({}) YIELD ttl, servers RETURN ttl, servers";
 
 /// What a server answered.
 #[derive(Debug)]
@@ -139,8 +137,9 @@ impl RoutingDriver {
     }
 
     async fn table_of(&mut self, router: SocketAddr) -> Result<RoutingTable, GraphError> {
+        let question = cypher("monitoring/routing_table")?;
         let mut connection = self.connection(router).await?;
-        let outcome = connection.run(ASK_FOR_TABLE, &Map::new()).await;
+        let outcome = connection.run(question, &Map::new()).await;
         self.put_back(router, connection, outcome.as_ref().err());
         let rows = outcome?;
         let row = rows.first().ok_or_else(|| GraphError::NoLeader(format!("{router} gave no routing table")))?;

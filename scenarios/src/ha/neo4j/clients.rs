@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dora_fixtures::assets;
 use dora_harness::{
-    database::neo4j::{Access, Answer, BoltOne, CausalCluster, GraphError, RoutingDriver},
+    database::neo4j::{Access, Answer, BoltOne, CausalCluster, GraphError, RoutingDriver, cypher},
     history::Outcome,
     topology::Node,
     workload::{Client, Completion, InsertClient, Invocation},
@@ -22,7 +21,7 @@ const BEHIND: usize = 40;
 
 /// A statement of the fixtures.
 pub fn statement(name: &str) -> Result<&'static str, ScenarioError> {
-    Ok(assets::text(&format!("schema/neo4j/ha/{name}.cypher"))?)
+    Ok(cypher(&format!("ha/{name}"))?)
 }
 
 /// Parameters of a statement.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use dora_harness::{
-    database::neo4j::{Access, BOLT, GraphError},
+    database::neo4j::{Access, BOLT, GraphError, cypher},
     topology::Node,
 };
 use dora_reports::evidence::Finding;
@@ -50,8 +50,7 @@ pub async fn has_noticed(target: &Target, hit: &[Node]) -> Result<(), String> {
 
 /// Members that a core knows of.
 async fn known_by(target: &Target, core: &Node) -> Result<Vec<SocketAddr>, GraphError> {
-    let rows =
-        target.cluster.client_of(core, QUESTION_LIMIT).await?.ask("CALL dbms.cluster.overview() YIELD addresses RETURN addresses").await?;
+    let rows = target.cluster.client_of(core, QUESTION_LIMIT).await?.ask(cypher("monitoring/members")?).await?;
     let addresses = rows.iter().filter_map(|row| row["addresses"].as_array()).flatten().filter_map(Value::as_str);
     Ok(addresses.filter_map(|address| address.strip_prefix("bolt://")).filter_map(|address| address.parse().ok()).collect())
 }

@@ -123,7 +123,7 @@ impl Target {
                 client.run(statement(question)?, &nowhere).await.map_err(fail)?;
             }
         }
-        client.ask("MATCH (n:Insert) DELETE n").await.map_err(fail)?;
+        client.ask(statement("remove_inserts")?).await.map_err(fail)?;
         Ok(())
     }
 }

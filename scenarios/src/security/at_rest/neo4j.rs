@@ -124,11 +124,12 @@ impl RestTarget for Target {
 
     async fn flush(&self) -> Result<(), ScenarioError> {
         if let Some(community) = &self.community {
+            let question = assets::text("roles/neo4j/questions/login.cypher")?;
             // The Community edition has no statement that forces a checkpoint, but writes one when it is stopped.
             community.node().stop(STOP_GRACE).await?;
             community.node().start().await?;
             within("the single server after its restart", FOLLOW_LIMIT, EVERY, || async {
-                community.client(CLIENT_LIMIT).await?.ask("RETURN 1").await
+                community.client(CLIENT_LIMIT).await?.ask(question).await
             })
             .await?;
         }

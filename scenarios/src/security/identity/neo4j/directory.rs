@@ -10,7 +10,7 @@ use dora_harness::{
 
 use super::{
     directory_pods::{Defect, LDAPS, Pods},
-    endpoint::Outcome,
+    endpoint::{Outcome, question},
 };
 use crate::{
     ScenarioError, Trial,
@@ -18,8 +18,10 @@ use crate::{
 };
 
 const SEARCH_LIMIT: Duration = Duration::from_secs(10);
-const READ: &str = "MATCH (n) RETURN id(n) LIMIT 1";
-const WRITE: &str = "CREATE (n:AccessProbe) DELETE n";
+/// Names of questions.
+const LOGIN: &str = "login";
+const READ: &str = "read";
+const WRITE: &str = "write";
 const PLACE: &str = "neo-directory";
 
 /// Starts both pods, tries every way in, and removes them.
@@ -54,10 +56,11 @@ fn check(way: &str, place: &str, expected: Login, observed: Login, finding: &'st
 }
 
 impl DirectoryGate {
-    async fn ask(&self, account: Option<(&str, &Secret)>, statement: &str) -> Login {
-        let outcome = match self.pods.endpoint(account) {
-            Ok(endpoint) => endpoint.run(statement).await,
-            Err(reason) => Outcome::Broken(reason),
+    async fn ask(&self, account: Option<(&str, &Secret)>, name: &str) -> Login {
+        let outcome = match (question(name), self.pods.endpoint(account)) {
+            (Ok(statement), Ok(endpoint)) => endpoint.run(statement).await,
+            (Err(error), _) => Outcome::Broken(error.to_string()),
+            (_, Err(reason)) => Outcome::Broken(reason),
         };
         match outcome {
             Outcome::Done(_) => Login::Accepted,
@@ -81,7 +84,7 @@ impl DirectoryGate {
         ];
         let mut checks = Vec::new();
         for (way, account, expected, finding) in tried {
-            checks.push(check(way, PLACE, expected, self.ask(account, "RETURN 1").await, finding));
+            checks.push(check(way, PLACE, expected, self.ask(account, LOGIN).await, finding));
         }
         checks
     }
@@ -95,8 +98,8 @@ impl DirectoryGate {
             ("person of no group reads", "otto", &people.outsider, READ, Login::Refused),
         ];
         let mut checks = Vec::new();
-        for (way, name, password, statement, expected) in tried {
-            checks.push(check(way, PLACE, expected, self.ask(Some((name, password)), statement).await, "wrong-role"));
+        for (way, name, password, asked, expected) in tried {
+            checks.push(check(way, PLACE, expected, self.ask(Some((name, password)), asked).await, "wrong-role"));
         }
         checks
     }
@@ -113,8 +116,8 @@ impl DirectoryGate {
             "group-change-ignored",
         ));
         self.pods.change("leave-readers.ldif").await?;
-        for (way, statement) in [("who left both groups writes", WRITE), ("who left both groups reads", READ)] {
-            checks.push(check(way, PLACE, Login::Refused, self.ask(rita, statement).await, "group-change-ignored"));
+        for (way, asked) in [("who left both groups writes", WRITE), ("who left both groups reads", READ)] {
+            checks.push(check(way, PLACE, Login::Refused, self.ask(rita, asked).await, "group-change-ignored"));
         }
         Ok(checks)
     }
@@ -123,18 +126,12 @@ impl DirectoryGate {
         let (ada, wrong) = (Some(("ada", &self.pods.people.admin)), Some(("ada", &self.wrong)));
         self.pods.directory.kill().await?;
         let mut checks = vec![
-            check("directory down, right password", PLACE, Login::Refused, self.ask(ada, "RETURN 1").await, "login-without-directory"),
-            check("directory down, wrong password", PLACE, Login::Refused, self.ask(wrong, "RETURN 1").await, "login-without-directory"),
+            check("directory down, right password", PLACE, Login::Refused, self.ask(ada, LOGIN).await, "login-without-directory"),
+            check("directory down, wrong password", PLACE, Login::Refused, self.ask(wrong, LOGIN).await, "login-without-directory"),
         ];
         self.pods.directory.start().await?;
         self.pods.directory_serves().await?;
-        checks.push(check(
-            "directory back, right password",
-            PLACE,
-            Login::Accepted,
-            self.ask(ada, "RETURN 1").await,
-            "right-password-refused",
-        ));
+        checks.push(check("directory back, right password", PLACE, Login::Accepted, self.ask(ada, LOGIN).await, "right-password-refused"));
         Ok(checks)
     }
 
@@ -181,7 +178,7 @@ impl Gate for DirectoryGate {
             Attempted::Wrong => &self.wrong,
             Attempted::Right => &self.pods.people.admin,
         };
-        self.ask(Some(("ada", secret)), "RETURN 1").await
+        self.ask(Some(("ada", secret)), LOGIN).await
     }
 
     /// Both pods were started with the defect.

@@ -11,7 +11,7 @@ use dora_harness::{
 };
 use serde_json::json;
 
-use super::endpoint::{Endpoint, Outcome};
+use super::endpoint::{Endpoint, Outcome, question};
 use crate::ScenarioError;
 
 /// LDAP over TLS, unprivileged.
@@ -93,8 +93,9 @@ impl Pods {
     async fn wait(&self) -> Result<(), ScenarioError> {
         self.directory_serves().await?;
         self.change("people.ldif").await?;
+        let login = question("login")?;
         within("a login from the directory", SERVER_LIMIT, Duration::from_millis(500), || async {
-            match self.endpoint(Some(("rita", &self.people.reader)))?.run("RETURN 1").await {
+            match self.endpoint(Some(("rita", &self.people.reader)))?.run(login).await {
                 Outcome::Done(_) => Ok(()),
                 Outcome::Refused { code, message } => Err(format!("{code}: {message}")),
                 Outcome::Broken(words) => Err(words),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dora_fixtures::assets::{self, AssetError};
 use dora_harness::{
     database::neo4j::HTTPS,
     security::{Secret, client_config},
@@ -11,6 +12,14 @@ use serde_json::{Value, json};
 
 /// One request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(8);
+
+/// A question of this project's own, by the name of its file in `roles/neo4j/questions`.
+///
+/// # Errors
+/// [`AssetError`] when there is no such file.
+pub fn question(name: &str) -> Result<&'static str, AssetError> {
+    assets::text(&format!("roles/neo4j/questions/{name}.cypher"))
+}
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

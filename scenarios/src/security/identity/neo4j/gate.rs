@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use dora_fixtures::assets::{self, AssetError};
 use dora_harness::{
     database::{
         Cluster as _,
@@ -13,8 +14,9 @@ use dora_harness::{
     security::{Secret, generate_secret},
     topology::Node,
 };
+use serde_json::json;
 
-use super::endpoint::{Endpoint, Outcome};
+use super::endpoint::{Endpoint, Outcome, question};
 use crate::{
     ScenarioError, Trial,
     security::identity::{Attempted, Check, Gate, Login},
@@ -84,7 +86,11 @@ impl Neo4jGate {
     }
 
     async fn log_in(&self, node: &Node, account: Option<(&str, &Secret)>) -> Login {
-        match self.ask(node, account, "RETURN 1").await {
+        let statement = match question("login") {
+            Ok(statement) => statement,
+            Err(error) => return Login::Unclear(error.to_string()),
+        };
+        match self.ask(node, account, statement).await {
             Outcome::Done(_) => Login::Accepted,
             Outcome::Refused { code, .. } if code.starts_with("Neo.ClientError.Security.") => Login::Refused,
             Outcome::Refused { code, message } => Login::Unclear(format!("{code}: {message}")),
@@ -93,7 +99,10 @@ impl Neo4jGate {
     }
 
     async fn accounts(&self, node: &Node) -> Login {
-        let statement = "CALL dbms.security.listUsers() YIELD username RETURN username ORDER BY username";
+        let statement = match question("accounts") {
+            Ok(statement) => statement,
+            Err(error) => return Login::Unclear(error.to_string()),
+        };
         match self.ask(node, Some((USER, self.cluster.password())), statement).await {
             Outcome::Done(names) => Login::Says(names.join(" ")),
             Outcome::Refused { code, message } => Login::Unclear(format!("{code}: {message}")),
@@ -142,6 +151,16 @@ impl Neo4jGate {
     }
 }
 
+/// The statement that makes an account.
+fn create(name: &str, password: &Secret) -> Result<String, AssetError> {
+    assets::render("roles/neo4j/accounts/create.cypher.j2", json!({ "name": name, "password": password }))
+}
+
+/// The statement that removes an account.
+fn delete(name: &str) -> Result<String, AssetError> {
+    assets::render("roles/neo4j/accounts/delete.cypher.j2", json!({ "name": name }))
+}
+
 /// The account that a defect adds.
 fn added(id: &str) -> &'static str {
     if id == "guessed-password" { UNKNOWN } else { "left_behind" }
@@ -167,26 +186,24 @@ impl Gate for Neo4jGate {
     }
 
     async fn prepare_guessing(&self) -> Result<(), ScenarioError> {
-        let order = format!("CALL dbms.security.createUser('{GUESSED}', '{}', false)", self.guessed.reveal());
-        self.order(&self.cluster.cores()[0], &order).await
+        self.order(&self.cluster.cores()[0], &create(GUESSED, &self.guessed)?).await
     }
 
     async fn end_guessing(&self) -> Result<(), ScenarioError> {
-        self.order(&self.cluster.cores()[0], &format!("CALL dbms.security.deleteUser('{GUESSED}')")).await
+        self.order(&self.cluster.cores()[0], &delete(GUESSED)?).await
     }
 
     async fn sabotage(&self, id: &str) -> Result<(), ScenarioError> {
         if let Some(node) = self.without_auth(id)? {
             return self.switch_auth(node, "true", "false").await;
         }
-        let order = format!("CALL dbms.security.createUser('{}', '{}', false)", added(id), self.wrong.reveal());
-        self.order(self.struck()?, &order).await
+        self.order(self.struck()?, &create(added(id), &self.wrong)?).await
     }
 
     async fn undo_sabotage(&self, id: &str) -> Result<(), ScenarioError> {
         if let Some(node) = self.without_auth(id)? {
             return self.switch_auth(node, "false", "true").await;
         }
-        self.order(self.struck()?, &format!("CALL dbms.security.deleteUser('{}')", added(id))).await
+        self.order(self.struck()?, &delete(added(id))?).await
     }
 }
