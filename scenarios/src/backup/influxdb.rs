@@ -7,7 +7,7 @@ use dora_fixtures::{content::Digests, dataset::Dataset};
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{DATABASE, Form, Influx, InfluxClient, InfluxError, PORT, Passwords, Seed},
+        influxdb::{DATABASE, Form, Influx, InfluxClient, InfluxError, PORT, Passwords, Seed, influxql},
     },
     security::generate_secret,
     topology::Node,
@@ -271,9 +271,9 @@ async fn enforce(influx: &Influx, node: &Node, old: &Passwords) -> Vec<Enforceme
     ];
     let mut attempts = Vec::new();
     for (what, must_succeed, client) in clients {
-        let observed = match client {
-            Ok(client) => client.query_in(DATABASE, "SHOW MEASUREMENTS", None).await.map(drop).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let observed = match (client, influxql("monitoring/measurements")) {
+            (Ok(client), Ok(question)) => client.query_in(DATABASE, question, None).await.map(drop).map_err(|error| error.to_string()),
+            (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
         };
         attempts.push(Enforcement { attempt: format!("{}: {what}", node.name()), must_succeed, observed });
     }

@@ -14,7 +14,7 @@ use dora_fixtures::{
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Answer, Consistency, DATABASE, Influx, InfluxClient, PORT},
+        influxdb::{Answer, Consistency, DATABASE, Influx, InfluxClient, PORT, influxql},
     },
     workload::QueryClient,
 };
@@ -97,7 +97,7 @@ impl LoadTarget for Load {
             let failed = |error| ScenarioError::client("connect a client of the load", error);
             let client = InfluxClient::new(address, self.influx.application(), REQUEST_LIMIT).map_err(failed)?;
             // The first request opens the connection, so that the handshake is not in the measured path.
-            client.query_in(DATABASE, "SHOW MEASUREMENTS", None).await.map_err(failed)?;
+            client.query_in(DATABASE, influxql("monitoring/measurements").map_err(failed)?, None).await.map_err(failed)?;
             clients.push(Box::new(Dashboard { client, prepared: Arc::clone(&prepared), index }));
         }
         Ok(clients)

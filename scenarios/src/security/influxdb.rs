@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Access, Form, Influx, InfluxClient, PORT},
+        influxdb::{Access, Form, Influx, InfluxClient, PORT, influxql},
     },
     patience::within,
     security::StartTls,
@@ -114,13 +114,15 @@ impl TlsTarget for Ports {
     async fn connect(&self, listener: &Listener, address: SocketAddr, authority: &str) -> Result<(), String> {
         let access = Access { authority: authority.to_owned(), ..self.of(&listener.node)?.administrator() };
         let client = InfluxClient::new(address, access, REQUEST_LIMIT).map_err(|error| error.to_string())?;
-        client.query("SHOW DATABASES", None).await.map(drop).map_err(|error| error.to_string())
+        let question = influxql("monitoring/databases").map_err(|error| error.to_string())?;
+        client.query(question, None).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn connect_plaintext(&self, listener: &Listener) -> Result<(), String> {
         let client = InfluxClient::plaintext(listener.node.socket(PORT), self.of(&listener.node)?.administrator(), REQUEST_LIMIT);
         let client = client.map_err(|error| error.to_string())?;
-        client.query("SHOW DATABASES", None).await.map(drop).map_err(|error| error.to_string())
+        let question = influxql("monitoring/databases").map_err(|error| error.to_string())?;
+        client.query(question, None).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn sabotage(&self, _id: &str) -> Result<(), ScenarioError> {

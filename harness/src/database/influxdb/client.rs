@@ -68,8 +68,8 @@ pub enum InfluxError {
         /// The server's words.
         text: String,
     },
-    /// The client cannot be made.
-    #[error("unusable client: {0}")]
+    /// The client cannot be made, or a statement of this project's own cannot be used: nothing was sent.
+    #[error("unusable client or statement: {0}")]
     Setup(String),
 }
 

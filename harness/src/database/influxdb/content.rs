@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dora_fixtures::{
-    Store, assets,
+    Store,
     content::{ContentHasher, Digests},
     dataset::{
         Dataset,
@@ -13,7 +13,7 @@ use dora_fixtures::{
 use futures_util::future::try_join_all;
 use serde_json::{Map, json};
 
-use super::{Consistency, Influx, InfluxError, Series};
+use super::{Consistency, Influx, InfluxError, Series, influxql_with};
 use crate::{database::Cluster as _, topology::Node};
 
 /// The domain's database.
@@ -59,11 +59,9 @@ impl Influx {
         let application = self.client(node, self.application(), READ_LIMIT)?;
         let mut digests = Digests::new();
         for measurement in Measurement::ALL {
-            let path = format!("schema/influxdb/content/{}.influxql.j2", measurement.name());
-            let statement =
-                assets::render(&path, json!({ "database": DATABASE })).map_err(|error| InfluxError::Setup(error.to_string()))?;
+            let statement = influxql_with(&format!("content/{}", measurement.name()), json!({ "database": DATABASE }))?;
             let mut hasher = ContentHasher::new();
-            for series in application.query_in(DATABASE, statement.trim(), Some("ns")).await?.series {
+            for series in application.query_in(DATABASE, &statement, Some("ns")).await?.series {
                 feed(&mut hasher, &series);
             }
             digests.insert(measurement.name().to_owned(), hasher.finish());

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dora_fixtures::{assets, queries::statements};
+use dora_fixtures::queries::statements;
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Access, Form, InfluxClient, InfluxError};
+use super::{Access, Form, InfluxClient, InfluxError, influxql, influxql_with};
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
@@ -138,8 +138,7 @@ impl Influx {
     /// [`InfluxError`], or a template's error as [`InfluxError::Setup`].
     pub async fn ensure_domain(&self, database: &str) -> Result<(), InfluxError> {
         let context = json!({ "database": database, "replication": self.copies() });
-        let schema =
-            assets::render("schema/influxdb/database.influxql.j2", context).map_err(|error| InfluxError::Setup(error.to_string()))?;
+        let schema = influxql_with("database", context)?;
         self.ensure(database, &statements(&schema)).await
     }
 
@@ -149,14 +148,13 @@ impl Influx {
     /// [`InfluxError`], or a template's error as [`InfluxError::Setup`].
     pub async fn ensure_database(&self, database: &str, copies: usize) -> Result<(), InfluxError> {
         let context = json!({ "database": database, "copies": copies });
-        let schema = assets::render("schema/influxdb/administration/plain.influxql.j2", context)
-            .map_err(|error| InfluxError::Setup(error.to_string()))?;
+        let schema = influxql_with("administration/plain", context)?;
         self.ensure(database, &statements(&schema)).await
     }
 
     async fn ensure(&self, database: &str, schema: &[&str]) -> Result<(), InfluxError> {
         let owner = self.owner(&self.nodes[0])?;
-        if owner.query("SHOW DATABASES", None).await?.first_column().iter().any(|name| name == database) {
+        if owner.query(influxql("monitoring/databases")?, None).await?.first_column().iter().any(|name| name == database) {
             return Ok(());
         }
         for statement in schema {
@@ -164,13 +162,14 @@ impl Influx {
         }
         self.grant_application(database).await?;
         // The others hear of it from the meta leader a moment later; a write there would be refused until then.
+        let grants = influxql_with("monitoring/grants", json!({ "user": APPLICATION }))?;
         let heard = |node: &Node| {
             let owner = self.owner(node);
+            let grants = grants.as_str();
             async move {
-                let grants = format!("SHOW GRANTS FOR \"{APPLICATION}\"");
                 let knows = || async {
                     let owner = owner.as_ref().map_err(ToString::to_string)?;
-                    let granted = owner.query(&grants, None).await.map_err(|error| error.to_string())?;
+                    let granted = owner.query(grants, None).await.map_err(|error| error.to_string())?;
                     if granted.first_column().iter().any(|name| name == database) {
                         Ok(())
                     } else {
@@ -189,7 +188,7 @@ impl Influx {
     /// # Errors
     /// [`InfluxError`].
     pub async fn grant_application(&self, database: &str) -> Result<(), InfluxError> {
-        let statement = format!("GRANT ALL ON \"{database}\" TO \"{APPLICATION}\"");
+        let statement = influxql_with("administration/grant_all", json!({ "database": database, "user": APPLICATION }))?;
         self.owner(&self.nodes[0])?.query(&statement, None).await.map(drop)
     }
 
@@ -198,7 +197,7 @@ impl Influx {
     /// # Errors
     /// [`InfluxError`].
     pub async fn databases(&self) -> Result<Vec<String>, InfluxError> {
-        let names = self.owner(&self.nodes[0])?.query("SHOW DATABASES", None).await?.first_column();
+        let names = self.owner(&self.nodes[0])?.query(influxql("monitoring/databases")?, None).await?.first_column();
         Ok(names.into_iter().filter(|name| name != "_internal").collect())
     }
 
@@ -215,10 +214,10 @@ impl Influx {
     async fn observe(&self, node: &Node) -> Result<String, InfluxError> {
         let owner = self.client(node, self.administrator(), Duration::from_secs(3))?;
         if self.form == Form::Single {
-            owner.query("SHOW DATABASES", None).await?;
+            owner.query(influxql("monitoring/databases")?, None).await?;
             return Ok(self.form.role().to_owned());
         }
-        let servers = owner.query("SHOW SERVERS", None).await?;
+        let servers = owner.query(influxql("monitoring/servers")?, None).await?;
         let count = |kind: &str| servers.named(kind).map_or(0, |series| series.values.len());
         let (data, meta) = (count("data_nodes"), count("meta_nodes"));
         if data == meta {
@@ -233,7 +232,7 @@ impl Influx {
     /// # Errors
     /// [`InfluxError`] when the node does not say.
     pub async fn waiting_hints(&self, node: &Node) -> Result<Vec<u64>, InfluxError> {
-        let diagnostics = self.owner(node)?.query("SHOW DIAGNOSTICS", None).await?;
+        let diagnostics = self.owner(node)?.query(influxql("monitoring/diagnostics")?, None).await?;
         let Some(queues) = diagnostics.named("hh") else { return Ok(Vec::new()) };
         let (Some(id), Some(head), Some(tail)) = (queues.column("node"), queues.column("head"), queues.column("tail")) else {
             return Ok(Vec::new());

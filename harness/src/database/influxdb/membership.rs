@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, hash::Hasher as _, time::Duration};
 use fnv::FnvHasher;
 use serde_json::Value;
 
-use super::{Influx, InfluxError, Series};
+use super::{Influx, InfluxError, Series, influxql};
 use crate::{database::Cluster as _, topology::Node};
 
 /// A node's own word about its leader comes at once.
@@ -37,8 +37,8 @@ impl Influx {
     /// [`InfluxError`] when the node that is asked does not say.
     pub async fn owners(&self, asked: &Node, database: &str, series: &str) -> Result<Vec<Node>, InfluxError> {
         let owner = self.owner(asked)?;
-        let shards = owner.query("SHOW SHARDS", None).await?;
-        let servers = owner.query("SHOW SERVERS", None).await?;
+        let shards = owner.query(influxql("monitoring/shards")?, None).await?;
+        let servers = owner.query(influxql("monitoring/servers")?, None).await?;
         let ids = shards.named(database).map(|shards| owners_in(shards, series)).unwrap_or_default();
         let Some(members) = servers.named("data_nodes") else { return Ok(Vec::new()) };
         let (Some(id), Some(address)) = (members.column("id"), members.column("tcp_addr")) else { return Ok(Vec::new()) };

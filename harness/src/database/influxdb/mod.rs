@@ -9,6 +9,7 @@ mod form;
 mod membership;
 mod part;
 mod start;
+mod statement;
 
 pub use answer::{Answer, Series};
 pub use client::{Access, Consistency, InfluxClient, InfluxError};
@@ -17,3 +18,4 @@ pub use deployment::{Influx, PORT, Passwords};
 pub use form::Form;
 pub use part::InfluxdbPart;
 pub use start::Seed;
+pub use statement::{influxql, influxql_with};

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Form, Influx, InfluxClient, InfluxError,
     deployment::{ADMINISTRATOR, APPLICATION, PORT, Passwords},
+    influxql, influxql_with,
 };
 use crate::{
     database::Cluster as _,
@@ -73,34 +74,35 @@ impl Influx {
             Some(password) => self.access(ADMINISTRATOR, password),
             None => self.access("", &nobody),
         };
-        let password = self.passwords().administrator.reveal();
-        let first = match old {
-            Some(_) => format!("SET PASSWORD FOR \"{ADMINISTRATOR}\" = '{password}'"),
-            None => format!("CREATE USER \"{ADMINISTRATOR}\" WITH PASSWORD '{password}' WITH ALL PRIVILEGES"),
+        let statement = |path: &str, user: &str, password: &Secret| {
+            influxql_with(path, json!({ "user": user, "password": password })).map_err(|error| wrap(self, error))
         };
+        let path = if old.is_some() { "administration/set_password" } else { "administration/create_administrator" };
+        let first = statement(path, ADMINISTRATOR, &self.passwords().administrator)?;
+        let question = influxql("monitoring/databases").map_err(|error| wrap(self, error))?;
         let (bootstrap, owner) = (client(self, bootstrap)?, client(self, self.administrator())?);
         let attempt = || async {
             match bootstrap.query(&first, None).await {
                 Ok(_) => Ok(()),
                 // An earlier attempt whose answer was lost may have worked: then the new password is good already.
-                Err(error) => owner.query("SHOW DATABASES", None).await.map(drop).map_err(|_| error),
+                Err(error) => owner.query(question, None).await.map(drop).map_err(|_| error),
             }
         };
         let others = if self.form() == Form::Cluster { Some("a majority of the meta nodes") } else { None };
         ground.wait_ready(node.name(), "first user", others, READY_LIMIT, attempt).await?;
-        let password = self.passwords().application.reveal();
-        let second = match old {
-            Some(_) => format!("SET PASSWORD FOR \"{APPLICATION}\" = '{password}'"),
-            None => format!("CREATE USER \"{APPLICATION}\" WITH PASSWORD '{password}'"),
-        };
+        let path = if old.is_some() { "administration/set_password" } else { "administration/create_user" };
+        let second = statement(path, APPLICATION, &self.passwords().application)?;
         let attempt = || async { owner.query(&second, None).await.map(drop) };
         ground.wait_ready(node.name(), "second user", None, READY_LIMIT, attempt).await
     }
 }
 
 fn client(influx: &Influx, access: super::Access) -> Result<InfluxClient, GroundError> {
-    let wrap = |error: InfluxError| GroundError::database(influx.form().name(), error);
-    InfluxClient::new(influx.nodes()[0].socket(PORT), access, ATTEMPT_LIMIT).map_err(wrap)
+    InfluxClient::new(influx.nodes()[0].socket(PORT), access, ATTEMPT_LIMIT).map_err(|error| wrap(influx, error))
+}
+
+fn wrap(influx: &Influx, error: InfluxError) -> GroundError {
+    GroundError::database(influx.form().name(), error)
 }
 
 async fn start_node(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, PORT},
+        influxdb::{Consistency, PORT, influxql, influxql_with},
     },
     history::{Outcome, Recorder},
     patience::within,
@@ -13,6 +13,7 @@ use dora_harness::{
 };
 use dora_reports::evidence::Finding;
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::{
     clients::outcome,
@@ -99,7 +100,9 @@ pub async fn tidy_up(points: &Points) -> Result<(), ScenarioError> {
     let made = points.influx.databases().await.map_err(failed("list the databases"))?;
     let owner = points.influx.owner(&points.influx.nodes()[0]).map_err(failed("make a client"))?;
     for database in made.iter().filter(|name| name.starts_with(MADE)) {
-        owner.query(&format!("DROP DATABASE \"{database}\""), None).await.map_err(failed("drop a database"))?;
+        let statement =
+            influxql_with("administration/drop_database", json!({ "database": database })).map_err(failed("drop a database"))?;
+        owner.query(&statement, None).await.map_err(failed("drop a database"))?;
     }
     Ok(())
 }
@@ -144,14 +147,16 @@ async fn isolated_refuses(points: &Points, trial: &Trial, hit: &[Node]) -> Resul
 async fn metadata_change(points: &Points, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
     let survivors = others(&points.influx.nodes(), hit);
     let database = Set::fresh("", MADE).measurement;
+    let create = influxql_with("administration/create_database", json!({ "database": database })).map_err(failed("create a database"))?;
+    let question = influxql("monitoring/databases").map_err(failed("list the databases"))?;
     let attempt = || async {
         let leader = new_leader(points, hit).await?;
         let first = survivors.first().ok_or("no node survived")?;
         let owner = points.influx.owner(first).map_err(|error| error.to_string())?;
-        owner.query(&format!("CREATE DATABASE \"{database}\""), None).await.map_err(|error| error.to_string())?;
+        owner.query(&create, None).await.map_err(|error| error.to_string())?;
         for node in &survivors {
             let owner = points.influx.owner(node).map_err(|error| error.to_string())?;
-            let known = owner.query("SHOW DATABASES", None).await.map_err(|error| error.to_string())?.first_column();
+            let known = owner.query(question, None).await.map_err(|error| error.to_string())?.first_column();
             if !known.contains(&database) {
                 return Err(format!("{} has not heard of the new database", node.name()));
             }

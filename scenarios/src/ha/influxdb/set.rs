@@ -6,9 +6,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use dora_fixtures::assets;
 use dora_harness::{
-    database::influxdb::{Answer, Influx, InfluxClient, InfluxError},
+    database::influxdb::{Answer, Influx, InfluxClient, InfluxError, influxql_with},
     topology::Node,
 };
 use serde_json::json;
@@ -54,9 +53,7 @@ impl Set {
 
     /// What asks for every point of the set.
     pub fn statement(&self) -> Result<String, InfluxError> {
-        let context = json!({ "database": self.database, "measurement": self.measurement });
-        let statement = assets::render("schema/influxdb/inserts/held.influxql.j2", context);
-        Ok(statement.map_err(|error| InfluxError::Setup(error.to_string()))?.trim().to_owned())
+        influxql_with("inserts/held", json!({ "database": self.database, "measurement": self.measurement }))
     }
 
     /// Which numbers the answer to [`Set::statement`] has, and how many points of each.

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx, InfluxClient, InfluxError},
+        influxdb::{Consistency, Form, Influx, InfluxClient, InfluxError, influxql, influxql_with},
     },
     topology::Node,
     volume::VolumePlan,
 };
+use serde_json::json;
 
 use super::{
     ALONE_IN_THE_CLEAR, ANOTHER_CIPHER, ANOTHERS_KEY, Alone, COPY_BESIDE, Holder, KEY_ON_DISK, PART_OUTSIDE, PLAIN_DIRECTORY, RestTarget,
@@ -109,9 +110,11 @@ impl RestTarget for Target {
     }
 
     async fn clean(&self) -> Result<(), ScenarioError> {
+        let statement =
+            influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed("remove the canary"))?;
         for influx in &self.deployments {
             let owner = influx.owner(&influx.nodes()[0]).map_err(failed("connect"))?;
-            owner.query(&format!("DROP DATABASE \"{DATABASE}\""), None).await.map_err(failed("remove the canary"))?;
+            owner.query(&statement, None).await.map_err(failed("remove the canary"))?;
         }
         Ok(())
     }
@@ -146,7 +149,8 @@ impl Alone for Server {
     }
 
     async fn read(&self) -> Result<BTreeSet<u64>, String> {
-        let answer = self.owner.query_in(DATABASE, "SELECT value FROM numbers", None).await.map_err(|error| error.to_string())?;
+        let question = influxql("at_rest/numbers").map_err(|error| error.to_string())?;
+        let answer = self.owner.query_in(DATABASE, question, None).await.map_err(|error| error.to_string())?;
         let Some(series) = answer.named("numbers") else { return Err("it knows no numbers".into()) };
         let column = series.column("value").ok_or("the answer has no column `value`")?;
         Ok(series.values.iter().filter_map(|row| row.get(column)?.as_u64()).collect())

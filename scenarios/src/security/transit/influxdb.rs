@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx, PORT},
+        influxdb::{Consistency, Form, Influx, PORT, influxql, influxql_with},
     },
     patience::within,
     topology::{Member, Node},
 };
+use serde_json::json;
 
 use super::{
     ExtraPort, TransitTarget, Which, links, listeners,
@@ -240,14 +241,16 @@ impl Target {
             })
             .await?;
         }
+        let question = influxql("canary/words").map_err(failed)?;
         for node in &nodes {
             let owner = influx.owner(node).map_err(failed)?;
-            let answer = owner.query_in(DATABASE, "SELECT words FROM canary", None).await.map_err(failed)?;
+            let answer = owner.query_in(DATABASE, question, None).await.map_err(failed)?;
             if !format!("{answer:?}").contains(text) {
                 return Err(ScenarioError::client("read the point", format!("{} does not have it", node.name())));
             }
         }
-        influx.owner(&nodes[0]).map_err(failed)?.query(&format!("DROP DATABASE \"{DATABASE}\""), None).await.map_err(failed)?;
+        let statement = influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed)?;
+        influx.owner(&nodes[0]).map_err(failed)?.query(&statement, None).await.map_err(failed)?;
         Ok(())
     }
 

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Access, Form, Influx, InfluxError, PORT},
+        influxdb::{Access, Form, Influx, InfluxError, PORT, influxql, influxql_with},
     },
     patience::within,
     security::{Secret, client_config, generate_secret},
     topology::Node,
 };
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::token::{Claims, forged, signed, without_signature};
@@ -27,7 +28,10 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long a token of the probes is good, or has been over.
 const TOKEN_S: i64 = 600;
 const CONFIGURATION: &str = "/dora/config/influxdb.toml";
-const STATEMENT: &str = "SHOW DATABASES";
+/// What every way in is tried with.
+const QUESTION: &str = "monitoring/databases";
+/// The account that a defect adds.
+const ADDED: &str = "left_behind";
 /// The accounts of a deployment; the star marks administrators.
 const ACCOUNTS: &str = "admin* application";
 
@@ -142,12 +146,13 @@ impl InfluxGate {
         Ok(())
     }
 
-    async fn statement(&self, statement: &str) -> Result<(), ScenarioError> {
+    async fn statement(&self, path: &str, context: Value) -> Result<(), ScenarioError> {
         let failed = |error: InfluxError| ScenarioError::client("change an account", error);
+        let statement = influxql_with(path, context).map_err(failed)?;
         let influx = &self.deployments[0];
         // Through every node: one that has executed it knows of it.
         for node in influx.nodes() {
-            match influx.owner(&node).map_err(failed)?.query(statement, None).await {
+            match influx.owner(&node).map_err(failed)?.query(&statement, None).await {
                 Err(InfluxError::Refused { text, .. }) if text.contains("already exists") || text.contains("not found") => {}
                 other => drop(other.map_err(failed)?),
             }
@@ -173,7 +178,7 @@ fn sort(answer: Result<(), InfluxError>) -> Login {
 }
 
 async fn ask(influx: &Influx, node: &Node, access: Access) -> Login {
-    let asked = async { influx.client(node, access, REQUEST_LIMIT)?.query(STATEMENT, None).await.map(drop) };
+    let asked = async { influx.client(node, access, REQUEST_LIMIT)?.query(influxql(QUESTION)?, None).await.map(drop) };
     sort(asked.await)
 }
 
@@ -189,12 +194,12 @@ async fn write(influx: &Influx, node: &Node, access: Access) -> Login {
 }
 
 async fn accounts(influx: &Influx, node: &Node) -> Login {
-    let asked = async { influx.owner(node)?.query("SHOW USERS", None).await };
+    let asked = async { influx.owner(node)?.query(influxql("monitoring/users")?, None).await };
     match asked.await {
         Ok(answer) => {
             let rows = answer.series.iter().flat_map(|series| &series.values);
-            let name = |row: &Vec<serde_json::Value>| {
-                let is_administrator = row.get(1).and_then(serde_json::Value::as_bool).unwrap_or_default();
+            let name = |row: &Vec<Value>| {
+                let is_administrator = row.get(1).and_then(Value::as_bool).unwrap_or_default();
                 Some(format!("{}{}", row.first()?.as_str()?, if is_administrator { "*" } else { "" }))
             };
             let mut names: Vec<String> = rows.filter_map(name).collect();
@@ -211,7 +216,8 @@ async fn show(access: &Access, node: &Node, token: &str) -> Login {
         let tls = client_config(&access.authority).map_err(|error| error.to_string())?;
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(REQUEST_LIMIT).build();
         let request = client.map_err(|error| error.to_string())?.get(format!("https://{}/query", node.socket(PORT)));
-        let answer = request.query(&[("q", STATEMENT)]).bearer_auth(token).send().await;
+        let question = influxql(QUESTION).map_err(|error| error.to_string())?;
+        let answer = request.query(&[("q", question)]).bearer_auth(token).send().await;
         Ok::<_, String>(answer.map_err(|error| error.without_url().to_string())?.status().as_u16())
     };
     match asked.await {
@@ -247,16 +253,14 @@ impl Gate for InfluxGate {
     async fn sabotage(&self, id: &str) -> Result<(), ScenarioError> {
         match self.setting(id) {
             Some((form, intended, planted)) => self.reconfigure(form, &intended, &planted).await,
-            None => {
-                self.statement(&format!("CREATE USER \"left_behind\" WITH PASSWORD '{}' WITH ALL PRIVILEGES", self.wrong.reveal())).await
-            }
+            None => self.statement("administration/create_administrator", json!({ "user": ADDED, "password": self.wrong })).await,
         }
     }
 
     async fn undo_sabotage(&self, id: &str) -> Result<(), ScenarioError> {
         match self.setting(id) {
             Some((form, intended, planted)) => self.reconfigure(form, &planted, &intended).await,
-            None => self.statement("DROP USER \"left_behind\"").await,
+            None => self.statement("administration/drop_user", json!({ "user": ADDED })).await,
         }
     }
 }

@@ -10,7 +10,7 @@ use dora_fixtures::{
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Influx, InfluxClient, InfluxError},
+        influxdb::{Consistency, Influx, InfluxClient, InfluxError, influxql},
     },
     patience::within,
     topology::Node,
@@ -111,9 +111,10 @@ impl RoleTarget for InfluxRoles {
         let access = influx.access(&format!("role_{role}"), self.credentials.of(role));
         let client =
             influx.client(&node, access, REQUEST_LIMIT).map_err(|error| ScenarioError::client(format!("log in as {role}"), error))?;
+        let question = influxql("monitoring/databases").map_err(|error| ScenarioError::client(format!("log in as {role}"), error))?;
         // Whoever is refused for want of rights is known.
         within("the role on the node", HEARD_LIMIT, Duration::from_millis(100), || async {
-            match client.query("SHOW DATABASES", None).await {
+            match client.query(question, None).await {
                 Err(error) if !is_refusal(&error) => Err(error),
                 _ => Ok(()),
             }

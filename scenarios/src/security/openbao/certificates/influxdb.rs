@@ -13,11 +13,12 @@ use dora_fixtures::assets;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx, InfluxError, PORT},
+        influxdb::{Consistency, Form, Influx, InfluxError, PORT, influxql_with},
     },
     security::StartTls,
     topology::Node,
 };
+use serde_json::json;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate},
@@ -73,8 +74,8 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let outcome = rotate(trial, &target).await;
     for Load { influx, repeats } in &target.loads {
         trial.measure(&format!("repeated_attempts_{}", influx.form().name()), Some(repeats.repeated() as f64), "attempts");
-        let dropped = influx.owner(&influx.nodes()[0]).map_err(failed)?.query(&format!("DROP DATABASE \"{DATABASE}\""), None).await;
-        dropped.map_err(failed)?;
+        let statement = influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed)?;
+        influx.owner(&influx.nodes()[0]).map_err(failed)?.query(&statement, None).await.map_err(failed)?;
     }
     outcome
 }
