@@ -148,7 +148,7 @@ fn a_statement_in_a_string_is_found_with_its_line() {
     let source = r##"// "SELECT 1"
 let quote = '"';
 /* "DROP TABLE a" */
-let raw = r#"SHOW "grants""#;
+let raw = r#"SHOW "grants" x"#;
 let text = "\"\nMATCH (n)"; // "CALL a"
 "##;
     let found: Vec<_> = literals(source).into_iter().map(|(line, text)| (line, query_word(text))).collect();
