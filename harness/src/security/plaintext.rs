@@ -126,7 +126,8 @@ impl Plaintext {
             Self::Postgres if answer[0] == b'E' => {
                 // A refusal that names the missing encryption; a wrong password would be another one.
                 let wants_tls = ["no encryption", "SSL required", "SSL off"].iter().any(|words| text.contains(words));
-                return if wants_tls { PlainAnswer::Refused(text) } else { PlainAnswer::OtherReason(text) };
+                let told = complaint(answer).unwrap_or(text);
+                return if wants_tls { PlainAnswer::Refused(told) } else { PlainAnswer::OtherReason(told) };
             }
             Self::Postgres => answer[0] == b'R',
             Self::Http if text.contains("HTTP request to an HTTPS server") || text.contains("plain HTTP request was sent to HTTPS") => {
@@ -141,6 +142,12 @@ impl Plaintext {
         };
         if spoken { PlainAnswer::Spoken(text) } else { PlainAnswer::OtherReason(format!("an unknown answer: {text}")) }
     }
+}
+
+/// The message of `PostgreSQL`'s `ErrorResponse`: after kind and length come fields that end with a zero, each with its kind before it.
+fn complaint(answer: &[u8]) -> Option<String> {
+    let mut fields = answer.get(5..)?.split(|byte| *byte == 0);
+    fields.find_map(|field| field.strip_prefix(b"M")).map(|message| String::from_utf8_lossy(message).into_owned())
 }
 
 /// `clusterMsg` without gossip: signature, length, version 1, port, type 0 (PING), zeroes, 2256 bytes in all.
@@ -194,6 +201,8 @@ mod tests {
         assert!(refused(Plaintext::Postgres, b"E...FATAL: pg_hba.conf rejects connection for host \"x\", no encryption"));
         assert!(refused(Plaintext::Http, b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"));
         assert_eq!(Plaintext::Redis.judge(b"-NOAUTH x", "open"), PlainAnswer::Spoken("-NOAUTH x".into()));
+        let error = b"E\0\0\0\x2bSFATAL\0VFATAL\0C28000\0Mno encryption\0Fauth.c\0\0";
+        assert_eq!(Plaintext::Postgres.judge(error, "closed"), PlainAnswer::Refused("no encryption".into()));
         assert!(matches!(Plaintext::Postgres.judge(b"E...password authentication failed", "open"), PlainAnswer::OtherReason(_)));
         assert!(matches!(Plaintext::OneWay.judge(b"", "open"), PlainAnswer::Spoken(_)));
     }
