@@ -130,9 +130,9 @@ fn measured(measure: &Measured) -> String {
     let name = text::human(&measure.name);
     match measure.limit {
         Some(Limit { op, value: limit }) => {
-            // The unit is the value's own, except where each of them gets the prefix that reads best.
+            // The unit is the value's own, except where each of them is written in the one that reads best.
             let limit = match measure.unit.as_str() {
-                unit @ ("ms" | "s" | "bytes" | "B") => text::quantity(limit, unit),
+                unit @ ("ms" | "s" | "bytes" | "B" | "ratio") => text::quantity(limit, unit),
                 _ => text::number(limit),
             };
             format!("{name} {value} ({op} {limit})")

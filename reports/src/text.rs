@@ -71,7 +71,7 @@ pub(crate) fn bytes(count: f64) -> String {
     format!("{}\u{a0}TiB", significant(value))
 }
 
-/// A value with its unit; durations and sizes get the prefix that reads best.
+/// A value with its unit; durations and sizes get the prefix that reads best, ratios are percentages.
 pub(crate) fn quantity(value: f64, unit: &str) -> String {
     match unit {
         "ms" => duration(value),
@@ -79,7 +79,7 @@ pub(crate) fn quantity(value: f64, unit: &str) -> String {
         "bytes" | "B" => bytes(value),
         "%" => format!("{}\u{a0}%", number(value)),
         "" | "count" => number(value),
-        "ratio" => format!("{}\u{a0}×", number(value)),
+        "ratio" => format!("{}\u{a0}%", number(value * 100.0)),
         unit if (value - 1.0).abs() < f64::EPSILON && unit.ends_with('s') && !unit.contains('/') => {
             format!("1\u{a0}{}", &unit[..unit.len() - 1])
         }
@@ -157,6 +157,7 @@ mod tests {
         assert_eq!(plain(1.0, "operations"), "1 operation");
         assert_eq!(plain(0.0, "operations"), "0 operations");
         assert_eq!(plain(99.95, "%"), "100 %");
+        assert_eq!(plain(0.001, "ratio"), "0.1 %");
     }
 
     #[test]
