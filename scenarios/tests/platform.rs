@@ -29,7 +29,7 @@ use dora_harness::{
     topology::Profile,
 };
 use dora_reports::{
-    BundleWriter,
+    BundleWriter, Planned,
     evidence::{ProofOutcome, Verdict},
     terminal::stable_part,
 };
@@ -54,6 +54,7 @@ struct Lab {
     runtime: Runtime,
     members: Vec<dora_harness::topology::Member>,
     images: Vec<&'static str>,
+    planned: Vec<Planned>,
     session: OnceLock<Result<Open, String>>,
     starting: Mutex<()>,
 }
@@ -86,7 +87,12 @@ fn main() -> ExitCode {
     let selected = |name: &str| {
         arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
     };
-    let chosen: Vec<_> = jobs.iter().filter(|job| selected(&name_of(job))).map(|job| job.scenario).collect();
+    let chosen: Vec<&Job> = jobs.iter().filter(|job| selected(&name_of(job))).collect();
+    let planned = chosen
+        .iter()
+        .map(|job| Planned { scenario: job.scenario.id.to_owned(), sabotage: job.sabotage.map(|sabotage| sabotage.id.to_owned()) });
+    let planned = planned.collect();
+    let chosen: Vec<&Scenario> = chosen.iter().map(|job| job.scenario).collect();
     let images = chosen.iter().flat_map(|scenario| scenario.images()).copied().collect();
     let mut members: Vec<_> = chosen.iter().flat_map(|scenario| scenario.members().iter().copied()).collect();
     members.sort_unstable();
@@ -99,7 +105,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(101);
     }
-    let lab = Arc::new(Lab { runtime, members, images, session: OnceLock::new(), starting: Mutex::default() });
+    let lab = Arc::new(Lab { runtime, members, images, planned, session: OnceLock::new(), starting: Mutex::default() });
     let trials = jobs
         .into_iter()
         .map(|job| {
@@ -173,7 +179,8 @@ impl Lab {
             progress: Arc::new(|event| eprintln!("{event:?}")),
         };
         let catalogue = Catalogue::load();
-        let evidence = new_evidence(&options, Some(&info), &catalogue);
+        let mut evidence = new_evidence(&options, Some(&info), &catalogue);
+        evidence.planned.clone_from(&self.planned);
         let mut bundle = BundleWriter::create(&dir, evidence).map_err(|error| error.to_string())?;
         let reaper = Reaper::start(&run).map_err(|error| error.to_string())?;
         let mut session = Session::open(engine, options).await.map_err(|error| error.to_string())?;

@@ -22,7 +22,7 @@ use testcontainers::{
 use tokio::time::timeout;
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
-use crate::patience::{DeadlineError, stretched};
+use crate::patience::stretched;
 
 /// A log is there already: its pieces follow each other.
 const LOG_LIMIT: Duration = Duration::from_secs(20);
@@ -199,6 +199,7 @@ impl Engine {
                 match error {
                     EngineError::Start { node, reason, .. } => {
                         let log_tail = self.logs(&format!("dora-{}-{}", spec.run, spec.node), 20).await.unwrap_or_default();
+                        let log_tail = crate::security::redacted(&log_tail);
                         Err(EngineError::Start { node, reason, log_tail })
                     }
                     full_or_gone => Err(full_or_gone),
@@ -299,7 +300,7 @@ impl Engine {
         let mut stream = Box::pin(self.docker.logs(container, Some(options)));
         let (mut text, mut breaks) = (String::new(), 0);
         while breaks < lines
-            && let Some(chunk) = stream.next().await
+            && let Some(chunk) = next_of_log(&mut stream, container).await?
         {
             let chunk = chunk.map_err(|e| EngineError::request(format!("read the log of {container}"), e))?;
             let piece = String::from_utf8_lossy(chunk.as_ref());
@@ -312,7 +313,8 @@ impl Engine {
     pub(crate) async fn memory(&self, container: &str) -> Result<MemoryUse, EngineError> {
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
         let mut stream = Box::pin(self.docker.stats(container, Some(options)));
-        let Some(stats) = stream.next().await else { return Ok(MemoryUse { bytes: 0 }) };
+        let what = format!("measurement of {container}");
+        let Some(stats) = next_within(&mut stream, LOG_LIMIT, what).await? else { return Ok(MemoryUse { bytes: 0 }) };
         let memory = stats.map_err(|e| EngineError::request(format!("measure {container}"), e))?.memory_stats.unwrap_or_default();
         let droppable = memory
             .stats
@@ -339,13 +341,13 @@ impl Engine {
 /// The next piece of what comes in pieces; an engine that sends none within `limit` (stretched) is not waited for any longer.
 pub(super) async fn next_within<S: Stream + Unpin>(stream: &mut S, limit: Duration, what: String) -> Result<Option<S::Item>, EngineError> {
     let after = stretched(limit);
-    let late = |_elapsed| EngineError::Deadline(DeadlineError { what, after, last: "nothing".into() });
+    let late = |_elapsed| EngineError::Silent { what, after };
     timeout(after, stream.next()).await.map_err(late)
 }
 
 /// The next piece of a container's log.
 pub(super) async fn next_of_log<S: Stream + Unpin>(stream: &mut S, container: &str) -> Result<Option<S::Item>, EngineError> {
-    next_within(stream, LOG_LIMIT, format!("the next piece of the log of {container}")).await
+    next_within(stream, LOG_LIMIT, format!("further piece of the log of {container}")).await
 }
 
 /// The engine's client's own error in one of testcontainers', where there is one.

@@ -75,6 +75,14 @@ pub enum EngineError {
         /// All names.
         known: String,
     },
+    /// The engine began an answer and stood still.
+    #[error("the engine sent no {what} within {:.0} s; look at its load and its log, or set DORA_PATIENCE=2", after.as_secs_f64())]
+    Silent {
+        /// What did not come.
+        what: String,
+        /// How long it was waited for.
+        after: std::time::Duration,
+    },
     /// A command inside a container did not end well.
     #[error("`{command}` on node {node} ended with {code}: {output}")]
     Exec {

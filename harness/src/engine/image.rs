@@ -197,8 +197,8 @@ impl Engine {
         };
         let mut stream = Box::pin(self.docker.build_image(options, None, Some(bollard::body_full(context.into()))));
         loop {
-            let next = next_within(&mut stream, BUILD_SILENCE_MAX, "the next line of the build".into()).await;
-            let Some(event) = next.map_err(|error| failed(error.to_string(), &lines))? else { return Ok(()) };
+            let next = next_within(&mut stream, BUILD_SILENCE_MAX, format!("further line of the build of {}", source.name)).await?;
+            let Some(event) = next else { return Ok(()) };
             let what = || format!("build image {}", source.name);
             // A step that failed comes as an error, too, with the builder's words: the engine's client makes it one.
             let event = event.map_err(|error| EngineError::sorted(what(), error, |reason| failed(reason, &lines)))?;
@@ -259,7 +259,7 @@ impl Engine {
             let options = WaitContainerOptionsBuilder::default().build();
             let mut ended = Box::pin(self.docker.wait_container(&created.id, Some(options)));
             // A script that fails is answered by what it printed.
-            let _ = next_within(&mut ended, ASK_LIMIT, format!("an answer of image {image}")).await?;
+            let _ = next_within(&mut ended, ASK_LIMIT, format!("answer of image {image}")).await?;
             Ok(self.logs(&created.id, 200).await?.join("\n"))
         }
         .await;

@@ -34,7 +34,7 @@ pub(super) struct KeptLogs {
 }
 
 impl Engine {
-    /// The same client, which from now on keeps the log of every node that it starts: at the latest when it removes the node's container.
+    /// The same client, which from now on keeps the log of every node whose container it started: at the latest when it removes the node's container.
     /// `folder`, which has to be there, gets one file a node, its name and `suffix`. Secrets of this process are replaced by their kind.
     #[must_use]
     pub fn keeping_logs(self, folder: PathBuf, suffix: &'static str) -> Self {
@@ -75,9 +75,11 @@ impl Engine {
         };
         // Only now, so that whoever is cut off while reading leaves it to the next. Of two that read at the same time the first one writes.
         let Some(node) = kept.open().remove(container) else { return };
-        let kept = Arc::clone(kept);
+        let writer = Arc::clone(kept);
         // Elsewhere, for the search for secrets takes its time and others measure meanwhile; a failure is told by `unwritten_log`.
-        let _ = tokio::task::spawn_blocking(move || kept.write(&node, &redacted(&lines))).await;
+        if let Err(error) = tokio::task::spawn_blocking(move || writer.write(&node, &redacted(&lines))).await {
+            kept.unwritten().get_or_insert(format!("the log of container {container} was not kept: {error}"));
+        }
     }
 }
 

@@ -35,6 +35,10 @@ pub struct ProbeCell {
     pub observed: String,
     /// Whether that is right.
     pub ok: bool,
+    /// Whether what happened decides nothing, such as a refusal for a reason that could not be read: then it is not right, and not wrong
+    /// either.
+    #[serde(default)]
+    pub undecided: bool,
 }
 
 /// A register: things as they were found, for a reader to look up. It decides nothing; what is wrong with it is a finding.
@@ -86,7 +90,13 @@ impl ProbeCell {
     pub fn new(expected: impl Into<String>, observed: impl Into<String>) -> Self {
         let (expected, observed) = (expected.into(), observed.into());
         let ok = expected == observed;
-        Self { expected, observed, ok }
+        Self { expected, observed, ok, undecided: false }
+    }
+
+    /// Whether it is wrong: not right, and decided.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        !self.ok && !self.undecided
     }
 }
 

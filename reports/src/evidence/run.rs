@@ -169,7 +169,9 @@ impl Evidence {
     /// Whether the run planted defects and carried out no scenario without one, so that it says nothing of clauses.
     #[must_use]
     pub fn only_proves(&self) -> bool {
-        self.scenarios.is_empty() && !self.proofs.is_empty()
+        self.scenarios.is_empty()
+            && !(self.proofs.is_empty() && self.planned.is_empty())
+            && self.planned.iter().all(|planned| planned.sabotage.is_some())
     }
 
     /// How many clauses have which verdict.

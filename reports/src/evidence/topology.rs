@@ -15,7 +15,7 @@ pub struct TopologyEvidence {
     /// Who did what when while the platform started, and who waited for whom.
     #[serde(default)]
     pub boot: Vec<BootSpan>,
-    /// Milliseconds from the start of the run until every node had its role; absent if that never happened.
+    /// Milliseconds from the first step of the platform's start, after images were built, until every node had its role; absent if that never happened.
     #[serde(default)]
     pub ready_ms: Option<f64>,
     /// Highest memory of all nodes together, in bytes, as the engine reported it.
@@ -61,9 +61,9 @@ pub struct BootSpan {
     pub node: String,
     /// What it did, for example `create`, `start`, `ready`.
     pub phase: String,
-    /// Milliseconds from the start of the run.
+    /// Milliseconds from the first step of the platform's start, after images were built.
     pub start_ms: f64,
-    /// Milliseconds from the start of the run.
+    /// Milliseconds from the first step of the platform's start, after images were built.
     pub end_ms: f64,
     /// The node that this phase could not begin (or end) without.
     #[serde(default)]

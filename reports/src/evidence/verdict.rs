@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Measured, ScenarioEvidence, Severity};
+use super::{Finding, Measured, ProbeCell, ScenarioEvidence, Severity};
 
 /// What is known about a clause or a scenario. There is no "skipped".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -92,11 +92,11 @@ impl ScenarioEvidence {
     /// Decides from everything that this evidence holds; a superset of [`decide`] for one that ran to its end.
     ///
     /// Besides findings and measures: a probe with the wrong answer or a content that differs is `not satisfied`; a
-    /// fault that no probe confirmed, a limit that nobody measured, or the lack of any evidence at all is
+    /// fault that no probe confirmed, a probe whose answer decides nothing, a limit that nobody measured, or the lack of any evidence at all is
     /// `inconclusive`.
     #[must_use]
     pub fn decide(&self) -> Verdict {
-        let wrong_probe = self.probes().any(|probe| !probe.ok);
+        let wrong_probe = self.probes().any(ProbeCell::is_wrong);
         let wrong_content = self.contents.iter().any(|row| !row.equal);
         let verdict = decide(&self.findings, &self.measured);
         if verdict == Verdict::NotSatisfied || wrong_probe || wrong_content {
@@ -107,7 +107,8 @@ impl ScenarioEvidence {
         let unmeasured_limit = self.objective.limits.iter().any(|limit| !measured(&limit.name));
         let observed_nothing =
             !self.measured.iter().any(|measure| measure.value.is_some()) && self.probes().next().is_none() && self.contents.is_empty();
-        if unconfirmed_fault || unmeasured_limit || observed_nothing { Verdict::Inconclusive } else { verdict }
+        let undecided_probe = self.probes().any(|probe| probe.undecided);
+        if unconfirmed_fault || unmeasured_limit || observed_nothing || undecided_probe { Verdict::Inconclusive } else { verdict }
     }
 }
 

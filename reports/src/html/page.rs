@@ -140,6 +140,9 @@ fn scenario(evidence: &ScenarioEvidence) -> Scenario<'_> {
 /// The one sentence that a reader in a hurry takes away.
 fn headline(evidence: &Evidence) -> String {
     if evidence.only_proves() {
+        if evidence.proofs.is_empty() {
+            return "No planted defect was tried to its end".to_owned();
+        }
         let count = |outcome| evidence.proof_count(outcome);
         let (killed, survived, undecided) = (count(ProofOutcome::Killed), count(ProofOutcome::Survived), count(ProofOutcome::Undecided));
         let planted = text::plural(evidence.proofs.len(), "planted defect");

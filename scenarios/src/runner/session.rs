@@ -321,7 +321,9 @@ impl Session {
         }
         let profile = self.options.profile;
         (scenario.needs_high_availability && !self.setting.ground.topology().survives_node_loss()).then(|| {
-            ScenarioError::Missing(format!("profile {profile} has one node of each database, so there is nothing to fail over to"))
+            ScenarioError::Missing(format!(
+                "profile {profile} does not promise to survive the loss of a node (survives_node_loss in fixtures/topology/{profile}.toml)"
+            ))
         })
     }
 

@@ -31,6 +31,8 @@ const DAWDLES_EVERY: u64 = 4;
 const COPY_LIMIT_MS: &str = "400";
 /// Clients that want the lock.
 const CLIENTS: usize = 3;
+/// How a refusal by the resource itself begins.
+const REFUSED: &str = "the resource refused";
 
 /// The load: three clients take the lock, write, and give it up; every fourth holder is too slow for its lock. `compares`: whether the
 /// resource looks at tokens.
@@ -99,7 +101,10 @@ impl Client for Holder {
             f => {
                 let Some(token) = self.token else { return Completion::of(Outcome::Fail("the lock is another's".into())) };
                 let outcome = if f == "write" { self.write(token).await } else { self.release().await };
-                Completion { outcome: outcome.map_or_else(|outcome| outcome, |()| Outcome::Ok), value: Some(token.into()) }
+                // Only the resource's own refusal says that it looked at the token; another failure, such as no connection, does not.
+                let unseen = matches!(&outcome, Err(Outcome::Fail(why)) if !why.starts_with(REFUSED));
+                let value = (f != "write" || !unseen).then(|| token.into());
+                Completion { outcome: outcome.map_or_else(|outcome| outcome, |()| Outcome::Ok), value }
             }
         }
     }
@@ -138,7 +143,7 @@ impl Holder {
             command
         };
         match self.on_resource(&mut command).await {
-            Ok(0) => Err(Outcome::Fail(format!("the resource refused the token {token}: a newer one was there"))),
+            Ok(0) => Err(Outcome::Fail(format!("{REFUSED} the token {token}: a newer one was there"))),
             Ok(_) => Ok(()),
             Err(error) => {
                 self.resource = None;

@@ -127,7 +127,7 @@ async fn probe_all(trial: &Trial, target: &dyn TransitTarget, which: Which) -> R
         rows.push(beside_the_model(trial, &node, port, which).await);
     }
     let cells = || rows.iter().flat_map(|row| row.cells.iter().flatten());
-    let wrong = |expected: &[&str]| cells().filter(|cell| !cell.ok && expected.contains(&cell.expected.as_str())).count() as f64;
+    let wrong = |expected: &[&str]| cells().filter(|cell| cell.is_wrong() && expected.contains(&cell.expected.as_str())).count() as f64;
     trial.measure("wrongly_accepted", Some(wrong(&[REFUSED, CLOSED])), "probes");
     trial.measure("wrongly_refused", Some(wrong(&[ACCEPTED])), "probes");
     trial.measure("differences_from_model", Some(differences as f64), "listeners");
@@ -221,14 +221,14 @@ async fn probe_row(trial: &Trial, prober: &TlsProber, place: &Place) -> Result<P
             && !reasons.is_empty()
             && !reasons.iter().any(|words| seen.detail.contains(words));
         let ok = seen.verdict == expected && !wrong_reason;
+        let is_clear = [ACCEPTED, REFUSED, OPEN, CLOSED].contains(&seen.verdict) && !wrong_reason;
         if !ok {
             let message = format!("{name}: {} was {} ({}) and should have been {expected}", column.name(), seen.verdict, seen.detail);
-            let is_clear = [ACCEPTED, REFUSED, OPEN, CLOSED].contains(&seen.verdict) && !wrong_reason;
             let id = if expected == ACCEPTED { "right-peer-refused" } else { column.finding() };
             trial.find(if is_clear { Finding::violation(id, message) } else { Finding::unconfirmed("not-probed", message) });
         }
         let observed = if seen.detail.is_empty() { seen.verdict.to_owned() } else { format!("{}: {}", seen.verdict, seen.detail) };
-        cells.push(Some(ProbeCell { expected: expected.to_owned(), observed, ok }));
+        cells.push(Some(ProbeCell { expected: expected.to_owned(), observed, ok, undecided: !ok && !is_clear }));
     }
     let exception = if place.listener.plain.is_some() { " (named exception)" } else { "" };
     Ok(ProbeRow { name: format!("{name} {}{exception}", place.listener.purpose), cells })
@@ -325,6 +325,7 @@ async fn beside_the_model(trial: &Trial, node: &Node, port: u16, which: Which) -
             expected: CLOSED.to_owned(),
             observed: format!("{}: {}", seen.verdict, seen.detail),
             ok: seen.verdict == CLOSED,
+            undecided: false,
         })
     };
     ProbeRow { name: format!("{place} (not in the model)"), cells: Column::ALL.iter().map(cell).collect() }

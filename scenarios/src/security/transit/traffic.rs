@@ -159,24 +159,36 @@ fn made_of(sight: &Sight, framing: &str) -> ProbeCell {
         (false, true) => "1.3 chosen",
         (false, false) => "an older version chosen",
     };
-    ProbeCell { expected: TLS.to_owned(), observed: format!("{framing}, {version}"), ok: sight.framing == Framing::Tls && is_new }
+    ProbeCell {
+        expected: TLS.to_owned(),
+        observed: format!("{framing}, {version}"),
+        ok: sight.framing == Framing::Tls && is_new,
+        undecided: is_new && sight.framing == Framing::Unknown,
+    }
 }
 
 fn judge(link: &Link, name: String, sight: &Sight) -> (ProbeRow, Vec<Finding>) {
     let mut findings = Vec::new();
     let peers = if sight.peers.len() > 1 { format!(" with {} peers", sight.peers.len()) } else { String::new() };
-    let captured = ProbeCell { expected: "seen".into(), observed: format!("{} segments{peers}", sight.segments), ok: true };
+    let captured =
+        ProbeCell { expected: "seen".into(), observed: format!("{} segments{peers}", sight.segments), ok: true, undecided: false };
     let framing = match sight.framing {
         Framing::Tls => TLS,
         Framing::Other => "other data",
         Framing::Unknown => "too little to tell",
     };
     if link.on == Reach::Loopback {
-        let inside = ProbeCell { expected: "inside the pod".into(), observed: format!("inside the pod, {framing}"), ok: true };
+        let inside =
+            ProbeCell { expected: "inside the pod".into(), observed: format!("inside the pod, {framing}"), ok: true, undecided: false };
         return (ProbeRow { name, cells: vec![Some(captured), Some(inside), None] }, findings);
     }
     let made_of = match &link.plain {
-        Some(why) => ProbeCell { expected: "named exception".into(), observed: format!("{framing}, named exception: {why}"), ok: true },
+        Some(why) => ProbeCell {
+            expected: "named exception".into(),
+            observed: format!("{framing}, named exception: {why}"),
+            ok: true,
+            undecided: false,
+        },
         None => made_of(sight, framing),
     };
     if link.plain.is_none() {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use dora_fixtures::catalogue::Unpromised;
 use dora_harness::{
     network::{
         Enforcement, Policy, Zones,
@@ -62,15 +63,10 @@ impl Limits {
     /// Those of the trial's clause.
     ///
     /// # Errors
-    /// [`ScenarioError::Missing`] when the catalogue sets none.
-    pub fn of(trial: &Trial) -> Result<Self, ScenarioError> {
-        let limit = |name: &str, ms: Option<u64>| {
-            ms.map(Duration::from_millis).ok_or_else(|| ScenarioError::Missing(format!("the catalogue sets no {name} for zones")))
-        };
-        Ok(Self {
-            severed: limit("severed_ms_max", trial.promise.severed_ms_max)?,
-            restored: limit("restored_ms_max", trial.promise.restored_ms_max)?,
-        })
+    /// [`Unpromised`] when the catalogue sets none.
+    pub fn of(trial: &Trial) -> Result<Self, Unpromised> {
+        let (severed, restored) = (trial.promise.severed_ms_max()?, trial.promise.restored_ms_max()?);
+        Ok(Self { severed: Duration::from_millis(severed), restored: Duration::from_millis(restored) })
     }
 }
 

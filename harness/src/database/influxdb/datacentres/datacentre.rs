@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     database::influxdb::{InfluxError, PORT},
-    security::Secret,
+    security::{Secret, remember},
     topology::{Node, NodeHealth},
 };
 
@@ -90,7 +90,7 @@ impl Datacentre {
         let permissions: Vec<_> = actions.iter().map(permission).collect();
         let body = json!({ "description": purpose, "orgID": self.organisation, "permissions": permissions });
         let made = self.owner()?.call(Method::POST, "/api/v2/authorizations", Some(&body)).await?;
-        Ok(Permit { id: text_of(&made, "/id")?, token: text_of(&made, "/token")?.into() })
+        Ok(Permit { id: text_of(&made, "/id")?, token: remember("a token that InfluxDB issued", text_of(&made, "/token")?) })
     }
 
     /// Makes a token worthless.

@@ -13,7 +13,7 @@ pub(super) fn matrix(nodes: &[Node], port: u16, title: &str, kinds: &[Kind<'_>],
     let mut answers = answers.into_iter();
     let rows = nodes.iter().map(|node| ProbeRow {
         name: format!("{}:{port}", node.name()),
-        cells: kinds.iter().map(|(_, due, _)| answers.next().map(|answer| ProbeCell::new(*due, answer))).collect(),
+        cells: kinds.iter().map(|(name, due, _)| answers.next().map(|answer| cell(name, due, answer))).collect(),
     });
     let rows = rows.collect();
     ProbeMatrix {
@@ -22,6 +22,12 @@ pub(super) fn matrix(nodes: &[Node], port: u16, title: &str, kinds: &[Kind<'_>],
         columns: kinds.iter().map(|(name, _, _)| (*name).to_owned()).collect(),
         rows,
     }
+}
+
+/// A bad certificate that was refused, but not visibly for the reason that is to be shown, decides nothing.
+fn cell(name: &str, due: &str, answer: String) -> ProbeCell {
+    let undecided = name != "good" && answer != "accepted" && answer != due;
+    ProbeCell { undecided, ..ProbeCell::new(due, answer) }
 }
 
 /// Registers what is wrong with the answers.
