@@ -150,6 +150,8 @@ mod tests {
             // Levels of durability have numbers of their own, which are tested beside their judgement; the others have none.
             (Pillar::Ha, "durability-levels" | "durability-levels-power-loss" | "read-preferences" | "read-staleness")
             | (Pillar::Security, _) => Ok(()),
+            (Pillar::Ha, "pool") => Goal::of(promise).and(promise.clients_served_min().map(drop)),
+            (Pillar::Ha, case) if case.starts_with("replication-") => Goal::of(promise).and(promise.lag_ms_max().map(drop)),
             (Pillar::Ha, _) if scenario.clauses.contains(&"HA-RDS-1") && scenario.database == Database::Redis => {
                 Goal::of(promise).and(promise.loss_window_ms_max().map(drop))
             }

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use dora_harness::{
     database::Cluster,
     engine::{Engine, RunId, RunKind, reaper::Reaper},
-    fault::{Aim, Details, Fault, Injected, Kind, Order, Signal, Together, Ways, inject},
+    fault::{Aim, Details, Fault, FaultError, Injected, Kind, Order, Signal, Together, Ways, inject},
     network::Policy,
     topology::{Ground, GroundOptions, Node, Profile},
 };
@@ -217,9 +217,12 @@ async fn by_hand(engine: &Engine, args: InjectArgs, policy: &Policy) -> Result<E
     let injected = match inject(Together::new(faults).apart(), Instant::now()).await {
         Ok(injected) => injected,
         Err(error) => {
-            // It was not injected, or taken back.
-            forget()?;
-            guardian.dismiss();
+            // Refused before anything was broken: to heal could only end what somebody else broke. Of anything else a part may have come
+            // true, whatever became of taking it back: its orders stay, and the guardian, which nobody dismisses, heals them.
+            if matches!(error, FaultError::NotWhole { .. } | FaultError::Unsupported { .. }) {
+                forget()?;
+                guardian.dismiss();
+            }
             return Err(error.into());
         }
     };

@@ -1,6 +1,6 @@
 //! The process that heals the faults of a `dora fault inject` that cannot: it is killed, or its engine failed it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use dora_harness::{
     engine::{Engine, RunId},
@@ -48,9 +48,14 @@ pub fn become_guardian_if_asked() {
 async fn heal(run: &RunId, ids: &[String]) -> Result<(), CliError> {
     let Some((orders, _)) = mend_in_time(run, ids).await? else { return Ok(()) };
     tokio::time::sleep(settled_after(&orders)).await;
+    let kept = Orders::of(run);
+    let nodes: BTreeSet<&str> = orders.iter().map(|order| order.node.name.as_str()).collect();
+    if kept.all()?.iter().any(|order| !ids.contains(&order.id) && nodes.contains(order.node.name.as_str())) {
+        // Somebody breaks one of these nodes anew: what is theirs must not be healed.
+        return orders.iter().try_for_each(|order| kept.forget(&order.id));
+    }
     let Some((orders, faults)) = mend_in_time(run, ids).await? else { return Ok(()) };
     within("the end of the faults", MENDED_LIMIT, EVERY, || faults.is_mended()).await.map_err(FaultError::from)?;
-    let kept = Orders::of(run);
     orders.iter().try_for_each(|order| kept.forget(&order.id))
 }
 

@@ -124,7 +124,15 @@ pub async fn copies(trial: &Trial, target: &dyn HaTarget, hit: &[Node], recorder
     if settled.await.is_ok() {
         return Ok(());
     }
-    for (node, missing) in target.incomplete(&all).await? {
+    // What cannot be read hides nothing of what was seen elsewhere.
+    let incomplete = match target.incomplete(&all).await {
+        Ok(incomplete) => incomplete,
+        Err(error) => {
+            trial.find(Finding::unconfirmed("copies-not-read", format!("what each node holds itself could not be read: {error}")));
+            return Ok(());
+        }
+    };
+    for (node, missing) in incomplete {
         let returned = hit.iter().any(|struck| struck.name() == node.name());
         let id = if returned { "returned-node-incomplete" } else { "node-incomplete" };
         let message = format!("{} does not hold {} acknowledged values itself", node.name(), missing.len());

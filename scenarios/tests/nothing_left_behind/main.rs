@@ -40,7 +40,7 @@ struct Case {
 }
 
 /// The start takes some seconds; a later kill would hit a platform that already stays.
-const START: Case = Case { arguments: &["up", "--only", "redis", "--profile", "staging"], since: None, seconds: 0.25..5.0, kills: 5 };
+const START: Case = Case { arguments: &["up", "--only", "redis", "--profile", "staging"], since: None, seconds: 0.25..5.0, kills: 7 };
 
 /// Ten kills.
 const CASES: [Case; 4] = [
@@ -50,7 +50,7 @@ const CASES: [Case; 4] = [
         arguments: &["conform", "ha/redis/master-killed", "--profile", "staging", "--sustain", "8"],
         since: Some("ha/redis/master-killed: runs"),
         seconds: 0.0..15.0,
-        kills: 2,
+        kills: 1,
     },
     // A probe has seen that the firewall in its pod cuts the master off, which lasts eight seconds and more. Only `production` has the
     // three servers that it takes.
@@ -65,7 +65,7 @@ const CASES: [Case; 4] = [
         arguments: &["conform", "security/redis/at-rest", "--profile", "staging"],
         since: Some("the storage of"),
         seconds: 0.0..8.0,
-        kills: 2,
+        kills: 1,
     },
 ];
 
@@ -79,6 +79,10 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 fn main() -> ExitCode {
     become_reaper_if_asked();
     let mut arguments = Arguments::from_args();
+    if let Err(error) = dora_harness::patience::check() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
     // What a run mounts is told by what was mounted before: one test at a time.
     arguments.test_threads = Some(1);
     if !arguments.list

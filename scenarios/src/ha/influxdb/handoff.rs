@@ -211,7 +211,7 @@ async fn catch_up(trial: &Trial, points: &Points, away: &Node, missed: &BTreeSet
     let first_seen = OnceLock::new();
     let limit = if trial.sabotage.is_some() { objective.min(PROOF_CATCH_UP) } else { objective + BEYOND };
     let whole = within("the catch-up", limit, Duration::from_millis(200), || async {
-        let lacking = lacking(points, away, missed).await?;
+        let lacking = still_missing(points, away, missed).await?;
         first_seen.get_or_init(|| (begun.elapsed(), lacking.len()));
         if lacking.is_empty() { Ok(()) } else { Err(format!("{} lacks {} values", away.name(), lacking.len())) }
     });
@@ -231,7 +231,7 @@ async fn catch_up(trial: &Trial, points: &Points, away: &Node, missed: &BTreeSet
     lag_ms
 }
 
-async fn lacking(points: &Points, node: &Node, missed: &BTreeSet<u64>) -> Result<Vec<u64>, String> {
+async fn still_missing(points: &Points, node: &Node, missed: &BTreeSet<u64>) -> Result<Vec<u64>, String> {
     let incomplete = points.incomplete(missed).await.map_err(|error| error.to_string())?;
     Ok(incomplete.into_iter().find(|(lacks, _)| lacks.name() == node.name()).map(|(_, values)| values).unwrap_or_default())
 }

@@ -20,7 +20,7 @@ use futures_util::future::try_join_all;
 use mongodb::bson::Document;
 
 use super::{
-    super::{CheckedLoad, Course, HaTarget, NodeProber, Strike, outage},
+    super::{CheckedLoad, Course, HaTarget, NodeProber, Strike, lacking, outage},
     case::Case,
     client::{Inserter, Prober},
     demand::Demand,
@@ -131,13 +131,14 @@ impl HaTarget for Replicated {
     }
 
     async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        // What was committed first: it has to reach every member.
+        let committed: BTreeSet<u64> = values::committed(&self.set, INSERTS).await.map_err(client_error)?.into_iter().collect();
         let copies = self.set.data_nodes().iter().map(|node| async move {
             let member = self.set.application(&Reach::Member(node.socket(PORT)), SELECTION)?;
             let held: BTreeSet<u64> = values::held_by(&member, INSERTS).await?.into_iter().collect();
-            Ok::<_, MongodbError>((node.clone(), acknowledged.difference(&held).copied().collect::<Vec<u64>>()))
+            Ok::<_, MongodbError>((node.clone(), held))
         });
-        let copies = try_join_all(copies).await.map_err(client_error)?;
-        Ok(copies.into_iter().filter(|(_, missing)| !missing.is_empty()).collect())
+        Ok(lacking(acknowledged, &committed, try_join_all(copies).await.map_err(client_error)?))
     }
 
     async fn sabotage(&self, id: &str) -> Result<(), ScenarioError> {

@@ -1,11 +1,6 @@
 //! The causal cluster as the driver of outages sees it.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dora_fixtures::queries::statements;
@@ -29,7 +24,7 @@ use super::{
 };
 use crate::{
     ScenarioError, Trial,
-    ha::{CheckedLoad, HaTarget, NodeProber, Strike, is_hit},
+    ha::{CheckedLoad, HaTarget, NodeProber, Strike, is_hit, lacking},
 };
 
 /// Questions that are not part of the load.
@@ -167,17 +162,12 @@ impl HaTarget for Target {
     }
 
     async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        // The leader's first: they have to reach every member.
+        let leading = self.present().await?.into_iter().collect();
         let members: Vec<&Node> = self.cluster.members().collect();
         let answers = join_all(members.iter().map(|member| self.values_at(member))).await;
-        let mut incomplete = Vec::new();
-        for (member, values) in members.into_iter().zip(answers) {
-            let there: HashSet<u64> = values?.into_iter().collect();
-            let missing: Vec<u64> = acknowledged.iter().filter(|value| !there.contains(value)).copied().collect();
-            if !missing.is_empty() {
-                incomplete.push((member.clone(), missing));
-            }
-        }
-        Ok(incomplete)
+        let copies = members.into_iter().cloned().zip(answers).map(|(member, values)| Ok((member, values?.into_iter().collect())));
+        Ok(lacking(acknowledged, &leading, copies.collect::<Result<Vec<_>, ScenarioError>>()?))
     }
 
     async fn check_during(&self, trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {

@@ -42,6 +42,8 @@ use crate::{ScenarioError, Trial};
 const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
 /// Redundancy before the fault, and after a sabotage was undone.
 const HEALTHY_LIMIT: Duration = Duration::from_mins(1);
+/// A server that restarts itself as a standby answers again by then.
+const STEPPED_DOWN_LIMIT: Duration = Duration::from_secs(10);
 /// A follower that streams has everything after this.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(15);
 /// For a primary that is about to be killed: without synchronous replication each second more is a second's loss more.
@@ -176,11 +178,29 @@ struct PostgresHa {
 impl PostgresHa {
     /// Without etcd nobody may be primary when the leadership has expired.
     async fn check_stepped_down(&self, trial: &Trial) {
-        match self.cluster.primary().await {
+        // A server that is just restarting gives no answer.
+        let all_follow = || async {
+            match self.cluster.primary().await {
+                Err(roles) if !roles.contains("both primary") && roles.matches(" follows").count() < self.cluster.servers().len() => {
+                    Err(roles)
+                }
+                told => Ok(told),
+            }
+        };
+        let told = within("an answer of every server", STEPPED_DOWN_LIMIT, Duration::from_millis(500), all_follow).await;
+        let told = match told {
+            Ok(told) => told,
+            Err(late) => {
+                trial.find(Finding::unconfirmed("step-down-not-seen", late.last));
+                return;
+            }
+        };
+        match told {
             Ok(primary) => {
                 let message = format!("{} is still primary although its leadership could not be renewed and has expired", primary.name());
                 trial.find(Finding::violation("not-stepped-down", message));
             }
+            Err(roles) if roles.contains("both primary") => trial.find(Finding::violation("not-stepped-down", roles)),
             Err(roles) => trial.note("role", roles),
         }
     }
@@ -233,17 +253,18 @@ impl HaTarget for PostgresHa {
     async fn strike(&self) -> Result<Strike, ScenarioError> {
         self.defects.plant_with_fault().await?;
         if self.plan.case == Case::CutOffPrimaryKilled {
+            // It may take its time, and the loss that the cut makes possible grows with every second.
+            let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+            self.failback.note_rewinds(&primary).await?;
             self.cut_off().await?;
         }
         let strike = self.plan.case.strike(&self.cluster, self.defects.has(&sabotage::ALL_DISKS_LIE)).await?;
         for node in &strike.hit {
-            let reach = async {
-                if self.plan.case == Case::CutOffPrimaryKilled {
-                    self.failback.note_reach(&self.cluster, node, REACH_LIMIT).await;
-                }
-            };
-            let (noted, ()) = tokio::join!(self.failback.note_rewinds(node), reach);
-            noted?;
+            if self.plan.case == Case::CutOffPrimaryKilled {
+                self.failback.note_reach(&self.cluster, node, REACH_LIMIT).await;
+            } else {
+                self.failback.note_rewinds(node).await?;
+            }
         }
         Ok(strike)
     }
@@ -268,6 +289,10 @@ impl HaTarget for PostgresHa {
     }
 
     async fn incomplete(&self, acknowledged: &BTreeSet<u64>) -> Result<Vec<(Node, Vec<u64>)>, ScenarioError> {
+        if self.defects.has(&sabotage::UNLOGGED) {
+            // No standby answers for an unlogged table.
+            return Ok(Vec::new());
+        }
         let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         let held_by = |server: Node| async move {
             let held = values_on(&self.cluster.application_login(server.socket(SERVER_PORT))).await?;

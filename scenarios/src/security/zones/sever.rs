@@ -278,7 +278,9 @@ fn judge_severed(trial: &Trial, seen: &[ZoneSamples], names: &BTreeMap<SocketAdd
                 let message = format!("{name} was not reached ({kind:?}) before the zone was cut off, so its silence proves nothing");
                 trial.find(Finding::unconfirmed("not-watched", message));
             }
-            let last = reached(kind, cut_off.start, cut_off.end).map(|sample| sample.at_us).max();
+            // What began before the cut says nothing of it, however late it was noted.
+            let lasting = reached(kind, cut_off.start, cut_off.end).filter(|sample| sample.began_us >= cut_off.start);
+            let last = lasting.map(|sample| sample.at_us).max();
             let lived = last.map_or(0.0, |last| seconds(last, cut_off.start));
             dead = dead.map(|longest| longest.max(lived));
             if lived <= longest_s {

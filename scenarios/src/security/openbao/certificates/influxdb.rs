@@ -72,8 +72,7 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let loads = deployments.into_iter().map(|influx| Load { influx, repeats: Repeats::within(REPEAT_LIMIT) }).collect();
     let target = InfluxCertificates { loads, turn: AtomicUsize::default() };
     let outcome = rotate(trial, &target).await;
-    for Load { influx, repeats } in &target.loads {
-        trial.measure(&format!("repeated_attempts_{}", influx.form().name()), Some(repeats.repeated() as f64), "attempts");
+    for Load { influx, .. } in &target.loads {
         let statement = influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed)?;
         influx.owner(&influx.nodes()[0]).map_err(failed)?.query(&statement, None).await.map_err(failed)?;
     }
