@@ -49,8 +49,8 @@ async fn heal(run: &RunId, ids: &[String]) -> Result<(), CliError> {
     let Some((orders, _)) = mend_in_time(run, ids).await? else { return Ok(()) };
     tokio::time::sleep(settled_after(&orders)).await;
     let kept = Orders::of(run);
-    let nodes: BTreeSet<&str> = orders.iter().map(|order| order.node.name.as_str()).collect();
-    if kept.all()?.iter().any(|order| !ids.contains(&order.id) && nodes.contains(order.node.name.as_str())) {
+    let nodes: BTreeSet<&str> = orders.iter().map(|order| order.node.name()).collect();
+    if kept.all()?.iter().any(|order| !ids.contains(&order.id) && nodes.contains(order.node.name())) {
         // Somebody breaks one of these nodes anew: what is theirs must not be healed.
         return orders.iter().try_for_each(|order| kept.forget(&order.id));
     }

@@ -14,6 +14,7 @@ use super::{APPLICATION, AccessError, DATABASE, ETCD_PORT, Login, MemberState, P
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
+    patience::within,
     security::{Identity, Secret, client_config_with_identity, generate_secret},
     topology::{Ground, GroundError, Node, NodeHealth},
 };
@@ -22,6 +23,8 @@ use crate::{
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// One small question.
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// A server that gave no answer for once does so by then.
+const FIND_LIMIT: Duration = Duration::from_secs(20);
 /// Sending a signal inside a node.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(15);
 
@@ -149,6 +152,14 @@ impl PostgresCluster {
                 Err(format!("no server is primary ({})", said.collect::<Vec<_>>().join("; ")))
             }
         }
+    }
+
+    /// [`PostgresCluster::primary`], asked again for some time: on a busy machine a server may give no answer for once.
+    ///
+    /// # Errors
+    /// What every server said in the end, when none or more than one is.
+    pub async fn find_primary(&self) -> Result<Node, String> {
+        within("one primary", FIND_LIMIT, Duration::from_millis(500), || self.primary()).await.map_err(|late| late.last)
     }
 
     /// A connection of the application to the primary itself, past the pooler.

@@ -49,7 +49,7 @@ pub(crate) async fn load(cluster: &PostgresCluster, dataset: &Dataset) -> Result
 
 async fn load_primary(cluster: &PostgresCluster, dataset: &Dataset) -> Result<(), ScenarioError> {
     let failed = |error: sqlx::Error| ScenarioError::client("load the domain data", error);
-    let primary = cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+    let primary = cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
     let mut application = cluster.primary_connection().await.map_err(|reason| ScenarioError::client("connect to the primary", reason))?;
     let migrated: bool =
         sqlx::query_scalar(assets::text("schema/postgres/monitoring/tables.sql")?).fetch_one(&mut application).await.map_err(failed)?;

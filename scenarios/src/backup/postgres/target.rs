@@ -101,7 +101,7 @@ impl BackupTarget for PostgresBackup<'_> {
     async fn enforcement(&self) -> Result<Vec<Enforcement>, ScenarioError> {
         let cluster = self.cluster().await;
         let lost = self.state.read().await.lost.clone().ok_or_else(|| ScenarioError::Missing("nothing was restored".to_owned()))?;
-        let primary = cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let primary = cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         let entries: [(&str, &Node, u16); 2] = [("server", &primary, SERVER_PORT), ("pooler", cluster.pooler(), POOLER_PORT)];
         let mut attempts = Vec::new();
         for (entry, node, port) in entries {

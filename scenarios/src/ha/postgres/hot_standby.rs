@@ -77,7 +77,7 @@ async fn watch_standbys(trial: &Trial) -> Result<(), ScenarioError> {
     let cluster = cluster_of(trial).await?;
     healthy(&cluster).await?;
     run_script(&cluster, "schema/postgres/inserts/prepare.sql").await?;
-    let primary = cluster.primary().await.map_err(failed("find the primary"))?;
+    let primary = cluster.find_primary().await.map_err(failed("find the primary"))?;
     let sleeper = cluster.standbys(false).await.map_err(failed("find the asynchronous standby"))?.remove(0);
     let defect = StandbyDefect::of(&cluster, &primary, &sleeper);
     let work = Box::pin(under_load(trial, &cluster, &primary, &sleeper, limit));

@@ -207,7 +207,7 @@ impl PostgresHa {
 
     /// Cuts the primary off from its standbys before it is killed.
     async fn cut_off(&self) -> Result<(), ScenarioError> {
-        let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let primary = self.cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         let lasting = if self.defects.has(&sabotage::CUT_OFF_LONGER) { CUT_OFF_LONG } else { CUT_OFF_FOR };
         let cut = Cut::make(&self.cluster, &primary, lasting, self.origin).await?;
         *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
@@ -254,7 +254,7 @@ impl HaTarget for PostgresHa {
         self.defects.plant_with_fault().await?;
         if self.plan.case == Case::CutOffPrimaryKilled {
             // It may take its time, and the loss that the cut makes possible grows with every second.
-            let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+            let primary = self.cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
             self.failback.note_rewinds(&primary).await?;
             self.cut_off().await?;
         }
@@ -284,7 +284,7 @@ impl HaTarget for PostgresHa {
     }
 
     async fn present(&self) -> Result<Vec<u64>, ScenarioError> {
-        let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let primary = self.cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         values_on(&self.cluster.application_login(primary.socket(SERVER_PORT))).await
     }
 
@@ -293,7 +293,7 @@ impl HaTarget for PostgresHa {
             // No standby answers for an unlogged table.
             return Ok(Vec::new());
         }
-        let primary = self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let primary = self.cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         let held_by = |server: Node| async move {
             let held = values_on(&self.cluster.application_login(server.socket(SERVER_PORT))).await?;
             Ok::<_, ScenarioError>((server, BTreeSet::from_iter(held)))

@@ -110,7 +110,7 @@ struct Manager<'a> {
 impl Manager<'_> {
     async fn show(&self) -> Result<(), ScenarioError> {
         let trial = self.trial;
-        let primary = self.cluster.primary().await.map_err(|error| ScenarioError::client("find the primary", error))?;
+        let primary = self.cluster.find_primary().await.map_err(|error| ScenarioError::client("find the primary", error))?;
         let initial = self.set_up(&primary).await?;
         let mut wrongly_accepted = 0;
         let mut wrongly_refused = 0;
@@ -329,7 +329,7 @@ impl Manager<'_> {
 
     /// Removes what an earlier trial or this one made.
     async fn remove(&self) -> Result<(), ScenarioError> {
-        let primary = self.cluster.primary().await.map_err(|error| ScenarioError::client("find the primary", error))?;
+        let primary = self.cluster.find_primary().await.map_err(|error| ScenarioError::client("find the primary", error))?;
         let mounts = self.bao.read("sys/mounts").await?;
         if mounts.pointer("/data/database~1").is_some() {
             // Users whose revocation was sabotaged are dropped below.

@@ -162,7 +162,7 @@ impl Target {
 
     /// A server whose restart moves no leadership.
     async fn standby(&self) -> Result<&Node, ScenarioError> {
-        let primary = self.cluster.primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
+        let primary = self.cluster.find_primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
         let standby = self.cluster.servers().iter().find(|server| server.name() != primary.name());
         standby.ok_or_else(|| ScenarioError::Missing("the primary has no standby".into()))
     }
@@ -204,7 +204,7 @@ impl Target {
     }
 
     async fn replicate_in_plaintext(&self, plain: bool) -> Result<(), ScenarioError> {
-        let primary = self.cluster.primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
+        let primary = self.cluster.find_primary().await.map_err(|why| ScenarioError::client("find the primary", why))?;
         let standby = self.standby().await?;
         let variables = json!({"name": standby.name(), "primary": primary.address()});
         let script = if plain {

@@ -256,7 +256,7 @@ impl PostgresGate {
     /// Accounts are made where writes are taken; settings belong to one server.
     async fn run_at_struck(&self, id: &str, step: &str) -> Result<(), ScenarioError> {
         let server = match id {
-            "md5-verifier" => self.cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?,
+            "md5-verifier" => self.cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?,
             _ => self.struck()?.clone(),
         };
         let mut connection = session(&self.cluster.superuser_login(&server), "connect as superuser").await?;

@@ -34,7 +34,7 @@ impl PostgresRoles {
     pub async fn of(trial: &Trial) -> Result<Self, ScenarioError> {
         let missing = || ScenarioError::Missing("there is no PostgreSQL cluster".to_owned());
         let cluster = trial.platform().postgres.cluster().await.ok_or_else(missing)?;
-        let primary = cluster.primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
+        let primary = cluster.find_primary().await.map_err(|reason| ScenarioError::client("find the primary", reason))?;
         Ok(Self { cluster, primary, credentials: Credentials::generate() })
     }
 

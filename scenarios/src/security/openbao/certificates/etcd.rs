@@ -55,7 +55,7 @@ const REPEAT_LIMIT: Duration = Duration::from_secs(2);
 
 async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let cluster = parts::postgres(trial).await?;
-    let primary = cluster.primary().await.map_err(|error| ScenarioError::client("find the primary", error))?;
+    let primary = cluster.find_primary().await.map_err(|error| ScenarioError::client("find the primary", error))?;
     // A planted defect is for the last node: not for the one that everybody writes to.
     let mut servers: Vec<Node> = cluster.servers().to_vec();
     servers.sort_by_key(|server| server.name() != primary.name());
