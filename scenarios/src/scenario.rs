@@ -118,6 +118,8 @@ impl Scenario {
             "certificates-mongodb" => &[Member::Mongodb, Member::Openbao],
             "certificates-influxdb" => &[Member::Influxdb, Member::Openbao],
             "certificates-redis" => &[Member::Redis, Member::Openbao],
+            // It looks into every node of the platform; none may be struck meanwhile.
+            "secret-search" => &[Member::Neo4j, Member::Postgres, Member::Mongodb, Member::Influxdb, Member::Redis, Member::Openbao],
             "certificates-openbao" => &[Member::Openbao],
             _ => self.database.members(),
         }

@@ -27,6 +27,8 @@ use crate::{ScenarioError, Trial, defect::under_defect};
 
 /// Load before the fault: what is normal.
 const BASELINE: Duration = Duration::from_secs(6);
+/// Clients are connected by then, on a busy machine, too.
+const SERVED_LIMIT: Duration = Duration::from_secs(20);
 /// Load after redundancy is whole.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 /// How long is waited beyond the objective, so that a late recovery is measured and not cut off.
@@ -100,6 +102,7 @@ async fn under_load(trial: &Trial, target: &dyn HaTarget, course: Course, goal: 
     let loads = Loads::start(trial, target).await?;
     trial.note("phase", format!("{CLIENTS} clients insert"));
     sleep(BASELINE).await;
+    loads.are_served(SERVED_LIMIT).await;
     let Strike { fault, hit } = target.strike().await?;
     let outcome = struck(trial, target, course, goal, fault, &hit, loads.inserts()).await;
     let loads = loads.stop().await?;

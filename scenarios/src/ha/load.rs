@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dora_harness::{
-    history::Recorder,
+    history::{Operation, Recorder},
+    patience::within,
     workload::{Adder, Adds, Client, Invocation, Pace, Rhythm, Running},
 };
 use serde_json::json;
@@ -86,6 +87,22 @@ impl Loads {
     /// The history of the inserts.
     pub fn inserts(&self) -> &Recorder {
         &self.inserts
+    }
+
+    /// Waits until an insert was acknowledged, and until the watch has found a node writable: what saw nothing before the fault has nothing
+    /// to compare with. That it did not within `limit` is told by the histories.
+    pub async fn are_served(&self, limit: Duration) {
+        let recorders = || [Some(&self.inserts), self.watch.as_ref().map(|(recorder, _)| recorder)].into_iter().flatten();
+        let _ = within("service before the fault", limit, PROBE_EVERY, || async {
+            for recorder in recorders() {
+                let operations = recorder.operations().map_err(|error| error.to_string())?;
+                if !operations.iter().any(Operation::is_ok) {
+                    return Err("nothing was answered yet".to_owned());
+                }
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// Ends them all; what is under way may finish.

@@ -8,9 +8,9 @@ use super::{Job, Part, proofs_of};
 use crate::{Database, Scenario, all};
 
 /// Beyond the core, every scenario is decided once within so many days of test runs.
-const SCENARIO_DAYS: usize = 10;
+const SCENARIO_DAYS: usize = 15;
 /// Beyond the core's, every proof is tried once within so many days of test runs.
-const PROOF_DAYS: usize = 60;
+const PROOF_DAYS: usize = 90;
 
 /// The scenarios and proofs of a test run: the core, the first proof of each scenario of the core, and a part of the others.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,8 @@ pub struct Line {
     login: Login,
     limit: Duration,
     connection: Option<PgConnection>,
+    /// How long an attempt goes on where attempts outlive operations.
+    attempt_limit: Duration,
     /// The attempt that is under way, at most one, where attempts outlive operations.
     attempt: Option<JoinSet<Result<PgConnection, AccessError>>>,
 }
@@ -32,13 +34,18 @@ impl Line {
 
     /// As [`Line::new`], with another limit for connecting.
     pub fn patient(login: Login, limit: Duration) -> Self {
-        Self { login, limit, connection: None, attempt: None }
+        Self { login, limit, connection: None, attempt_limit: limit, attempt: None }
     }
 
     /// As [`Line::new`], but an attempt to connect goes on while operations fail for want of it. On a busy machine many clients that give up
     /// and begin anew each second only make the work that keeps them from connecting.
     pub fn persistent(login: Login) -> Self {
-        Self { attempt: Some(JoinSet::new()), ..Self::new(login) }
+        Self::persistent_for(login, ATTEMPT_LIMIT)
+    }
+
+    /// As [`Line::persistent`], with another limit for an attempt.
+    pub fn persistent_for(login: Login, attempt_limit: Duration) -> Self {
+        Self { attempt_limit, attempt: Some(JoinSet::new()), ..Self::new(login) }
     }
 
     /// The open connection, or a new one.
@@ -48,8 +55,8 @@ impl Line {
         }
         let Some(attempt) = &mut self.attempt else { return connect(&self.login, self.limit).await };
         if attempt.is_empty() {
-            let login = self.login.clone();
-            attempt.spawn(async move { connect(&login, ATTEMPT_LIMIT).await });
+            let (login, limit) = (self.login.clone(), self.attempt_limit);
+            attempt.spawn(async move { connect(&login, limit).await });
         }
         match timeout(self.limit, attempt.join_next()).await {
             Ok(Some(Ok(connected))) => connected,

@@ -1,5 +1,7 @@
 //! Is this server writable? Asked all the time, of each server itself.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use dora_fixtures::assets;
 use dora_harness::{
@@ -13,6 +15,10 @@ use serde_json::json;
 use super::super::NodeProber;
 use super::line::{Line, outcome_of, was_refused};
 use crate::ScenarioError;
+
+/// How long a prober's attempt to connect goes on: long enough for a busy machine, and short, because an attempt that hangs sees nothing of a
+/// node that is back meanwhile.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(4);
 
 /// Commits a small write on one server, past the pooler, and answers `[node, timeline]`. The commit waits for a standby like any other:
 /// what counts is whether a write is *acknowledged*.
@@ -59,7 +65,7 @@ pub fn probers(cluster: &PostgresCluster) -> Result<Vec<NodeProber>, ScenarioErr
     let follows = assets::text("schema/postgres/probe/follows.sql")?;
     let write = assets::text("schema/postgres/probe/write.sql")?;
     let prober = |server: &Node| {
-        let line = Line::new(cluster.application_login(server.socket(SERVER_PORT)));
+        let line = Line::persistent_for(cluster.application_login(server.socket(SERVER_PORT)), ATTEMPT_LIMIT);
         let prober = Prober { node: server.name().to_owned(), line, follows, write };
         (server.name().to_owned(), Box::new(prober) as Box<dyn Client>)
     };

@@ -30,7 +30,6 @@ use super::{
     defects::{Defects, asynchronous},
     failback::Failback,
     inserts::inserters,
-    line::CONNECT_LIMIT,
     loads::{self, checked_loads},
     probe::probers,
     sabotage, settings,
@@ -40,6 +39,8 @@ use crate::{ScenarioError, Trial};
 
 /// Preparing and reading the set.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
+/// Connecting for that: nothing is measured by it.
+const READ_CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Redundancy before the fault, and after a sabotage was undone.
 const HEALTHY_LIMIT: Duration = Duration::from_mins(1);
 /// A server that restarts itself as a standby answers again by then.
@@ -152,7 +153,7 @@ pub async fn run_script(cluster: &PostgresCluster, path: &str) -> Result<(), Sce
 pub async fn values_on(login: &Login) -> Result<Vec<u64>, ScenarioError> {
     let question = assets::text("schema/postgres/inserts/present.sql")?;
     let read = async {
-        let mut connection = connect(login, CONNECT_LIMIT).await?;
+        let mut connection = connect(login, READ_CONNECT_LIMIT).await?;
         Ok::<Vec<i64>, AccessError>(sqlx::query_scalar(question).fetch_all(&mut connection).await?)
     };
     let values = timeout(STATEMENT_LIMIT, read)
