@@ -16,6 +16,7 @@ use super::{
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::Engine,
+    patience::within,
     topology::{Ground, GroundError, Node, NodeHealth, NodeRecord},
 };
 
@@ -24,6 +25,8 @@ const SLOTS: usize = 16_384;
 /// Port of the Cluster bus, where the nodes talk to each other.
 const BUS_PORT: u16 = 16_379;
 const READY_LIMIT: Duration = Duration::from_secs(40);
+/// A first connection to a node that serves.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The running Cluster.
 #[derive(Debug)]
@@ -93,8 +96,13 @@ impl Sharded {
     /// Slots to the masters (the first half), everybody introduced to everybody, a replica to each master.
     async fn form(&self) -> Result<(), String> {
         let masters = self.nodes.len() / 2;
-        let mut connections =
-            try_join_all(self.nodes.iter().map(|node| self.access.connect(node.socket(PORT), Account::Admin))).await.map_err(words)?;
+        // Everybody starts at once: one attempt may be left waiting.
+        let connected = self.nodes.iter().map(|node| {
+            within("a connection to a node of the Cluster", CONNECT_LIMIT, Duration::from_millis(200), || async {
+                self.access.connect(node.socket(PORT), Account::Admin).await.map_err(words)
+            })
+        });
+        let mut connections = try_join_all(connected).await.map_err(|late| late.last)?;
         let ids =
             try_join_all(connections.iter_mut().map(|connection| ask::<String>(connection, &["CLUSTER", "MYID"]))).await.map_err(words)?;
         for (index, connection) in connections.iter_mut().enumerate() {
