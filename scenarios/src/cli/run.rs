@@ -23,6 +23,16 @@ use time::OffsetDateTime;
 
 use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress, reap};
 
+/// Scenarios at the same time for each core: more of them on two cores make each other red by time.
+const JOBS_PER_CORE: usize = 2;
+/// Every database has its lane, and the longest one two: more jobs than these find nothing to do.
+const JOBS_USEFUL: usize = 8;
+
+fn default_jobs() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores * JOBS_PER_CORE).min(JOBS_USEFUL)
+}
+
 /// Sustained operation on the survivors of a fault, unless the user says otherwise.
 const SUSTAIN_S: u64 = 60;
 
@@ -77,7 +87,7 @@ pub async fn run(request: Request<'_>, config: &Config, judge: fn(&Bundle) -> Ex
         histories,
         seed: chosen.seed,
         size: chosen.size.or(config.size).unwrap_or_default(),
-        jobs: usize::from(chosen.jobs.or(config.jobs).unwrap_or(8)),
+        jobs: chosen.jobs.or(config.jobs).map_or_else(default_jobs, usize::from),
         sustain: Duration::from_secs(chosen.sustain.or(config.sustain_s).unwrap_or(SUSTAIN_S)),
         progress: Arc::new(move |event| builds.build(event)),
     };
