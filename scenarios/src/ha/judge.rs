@@ -154,10 +154,7 @@ pub async fn durability_of(trial: &Trial, target: &dyn HaTarget, recorder: &Reco
     let read = within("what is there in the end", READ_LIMIT, Duration::from_secs(1), || async {
         target.present().await.map_err(|error| error.to_string())
     });
-    let present = match read.await {
-        Ok(present) => present,
-        Err(_late) => target.present().await?,
-    };
+    let present = read.await?;
     let operations = recorder.operations()?;
     note_found(recorder, &operations, &present)?;
     let result = durability(&operations, &present);

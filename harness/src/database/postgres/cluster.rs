@@ -28,6 +28,35 @@ const FIND_LIMIT: Duration = Duration::from_secs(20);
 /// Sending a signal inside a node.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(15);
 
+/// What the servers of a cluster say of themselves.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Those that say that they are the primary.
+    pub primaries: Vec<Node>,
+    /// Those that follow.
+    pub followers: Vec<Node>,
+    /// Those that gave no answer, and why.
+    pub silent: Vec<(Node, String)>,
+}
+
+impl Standing {
+    /// The one that is primary.
+    ///
+    /// # Errors
+    /// What every server said, when none or more than one is.
+    pub fn only_primary(&self) -> Result<Node, String> {
+        match self.primaries.as_slice() {
+            [primary] => Ok(primary.clone()),
+            [one, other, ..] => Err(format!("{} and {} are both primary", one.name(), other.name())),
+            [] => {
+                let follow = self.followers.iter().map(|node| format!("{} follows", node.name()));
+                let said = follow.chain(self.silent.iter().map(|(node, why)| format!("{}: {why}", node.name())));
+                Err(format!("no server is primary ({})", said.collect::<Vec<_>>().join("; ")))
+            }
+        }
+    }
+}
+
 /// All passwords of one cluster; another cluster has others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Credentials {
@@ -139,19 +168,21 @@ impl PostgresCluster {
     /// # Errors
     /// What every server said, when none or more than one is.
     pub async fn primary(&self) -> Result<Node, String> {
+        self.standing().await.only_primary()
+    }
+
+    /// What every server says of itself.
+    pub async fn standing(&self) -> Standing {
         let roles = join_all(self.servers.iter().map(|server| self.role(server))).await;
-        let mut primaries = self.servers.iter().zip(&roles).filter(|(_, role)| role.as_ref().is_ok_and(|role| !role.follows));
-        match (primaries.next(), primaries.next()) {
-            (Some((node, _)), None) => Ok(node.clone()),
-            (Some((one, _)), Some((other, _))) => Err(format!("{} and {} are both primary", one.name(), other.name())),
-            (None, _) => {
-                let said = self.servers.iter().zip(&roles).map(|(node, role)| match role {
-                    Ok(_) => format!("{} follows", node.name()),
-                    Err(error) => format!("{}: {error}", node.name()),
-                });
-                Err(format!("no server is primary ({})", said.collect::<Vec<_>>().join("; ")))
+        let mut standing = Standing { primaries: Vec::new(), followers: Vec::new(), silent: Vec::new() };
+        for (server, role) in self.servers.iter().cloned().zip(roles) {
+            match role {
+                Ok(role) if role.follows => standing.followers.push(server),
+                Ok(_) => standing.primaries.push(server),
+                Err(why) => standing.silent.push((server, why)),
             }
         }
+        standing
     }
 
     /// [`PostgresCluster::primary`], asked again for some time: on a busy machine a server may give no answer for once.

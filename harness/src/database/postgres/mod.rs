@@ -15,7 +15,7 @@ pub use backup::Repository;
 pub use boot::Plan;
 pub use certificate_shown::show_certificate;
 pub use client::{AccessError, Login, connect};
-pub use cluster::{Credentials, PostgresCluster};
+pub use cluster::{Credentials, PostgresCluster, Standing};
 pub use handshake::{Asked, Handshake, HandshakeError, Purpose};
 pub use part::PostgresPart;
 pub use patroni::MemberState;

@@ -180,28 +180,27 @@ impl PostgresHa {
     /// Without etcd nobody may be primary when the leadership has expired.
     async fn check_stepped_down(&self, trial: &Trial) {
         // A server that is just restarting gives no answer.
-        let all_follow = || async {
-            match self.cluster.primary().await {
-                Err(roles) if !roles.contains("both primary") && roles.matches(" follows").count() < self.cluster.servers().len() => {
-                    Err(roles)
-                }
-                told => Ok(told),
+        let told = within("an answer of every server", STEPPED_DOWN_LIMIT, Duration::from_millis(500), || async {
+            let standing = self.cluster.standing().await;
+            let primary = standing.only_primary();
+            match &primary {
+                Err(roles) if standing.primaries.is_empty() && !standing.silent.is_empty() => Err(roles.clone()),
+                _ => Ok((standing, primary)),
             }
-        };
-        let told = within("an answer of every server", STEPPED_DOWN_LIMIT, Duration::from_millis(500), all_follow).await;
-        let told = match told {
+        });
+        let (standing, primary) = match told.await {
             Ok(told) => told,
             Err(late) => {
                 trial.find(Finding::unconfirmed("step-down-not-seen", late.last));
                 return;
             }
         };
-        match told {
+        match primary {
             Ok(primary) => {
                 let message = format!("{} is still primary although its leadership could not be renewed and has expired", primary.name());
                 trial.find(Finding::violation("not-stepped-down", message));
             }
-            Err(roles) if roles.contains("both primary") => trial.find(Finding::violation("not-stepped-down", roles)),
+            Err(roles) if !standing.primaries.is_empty() => trial.find(Finding::violation("not-stepped-down", roles)),
             Err(roles) => trial.note("role", roles),
         }
     }
@@ -328,9 +327,10 @@ impl HaTarget for PostgresHa {
         if self.plan.beside == Beside::Crowd {
             trial.measure("clients_served", self.crowd_served.get().map(|count| *count as f64), "clients");
         }
-        let primary = match self.cluster.primary().await {
+        let standing = self.cluster.standing().await;
+        let primary = match standing.only_primary() {
             Ok(primary) => primary,
-            Err(reason) if reason.contains("both primary") => {
+            Err(reason) if !standing.primaries.is_empty() => {
                 trial.find(Finding::violation("two-primaries", reason));
                 return Ok(());
             }

@@ -325,7 +325,7 @@ async fn beside_the_model(trial: &Trial, node: &Node, port: u16, which: Which) -
             expected: CLOSED.to_owned(),
             observed: format!("{}: {}", seen.verdict, seen.detail),
             ok: seen.verdict == CLOSED,
-            undecided: false,
+            ..ProbeCell::default()
         })
     };
     ProbeRow { name: format!("{place} (not in the model)"), cells: Column::ALL.iter().map(cell).collect() }

@@ -171,15 +171,19 @@ fn judge(link: &Link, name: String, sight: &Sight) -> (ProbeRow, Vec<Finding>) {
     let mut findings = Vec::new();
     let peers = if sight.peers.len() > 1 { format!(" with {} peers", sight.peers.len()) } else { String::new() };
     let captured =
-        ProbeCell { expected: "seen".into(), observed: format!("{} segments{peers}", sight.segments), ok: true, undecided: false };
+        ProbeCell { expected: "seen".into(), observed: format!("{} segments{peers}", sight.segments), ok: true, ..ProbeCell::default() };
     let framing = match sight.framing {
         Framing::Tls => TLS,
         Framing::Other => "other data",
         Framing::Unknown => "too little to tell",
     };
     if link.on == Reach::Loopback {
-        let inside =
-            ProbeCell { expected: "inside the pod".into(), observed: format!("inside the pod, {framing}"), ok: true, undecided: false };
+        let inside = ProbeCell {
+            expected: "inside the pod".into(),
+            observed: format!("inside the pod, {framing}"),
+            ok: true,
+            ..ProbeCell::default()
+        };
         return (ProbeRow { name, cells: vec![Some(captured), Some(inside), None] }, findings);
     }
     let made_of = match &link.plain {
@@ -187,7 +191,7 @@ fn judge(link: &Link, name: String, sight: &Sight) -> (ProbeRow, Vec<Finding>) {
             expected: "named exception".into(),
             observed: format!("{framing}, named exception: {why}"),
             ok: true,
-            undecided: false,
+            ..ProbeCell::default()
         },
         None => made_of(sight, framing),
     };
