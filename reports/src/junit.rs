@@ -102,7 +102,9 @@ fn why_not_ended(evidence: &Evidence) -> String {
     }
 }
 
-fn proof_name(scenario: &str, sabotage: &str) -> String {
+/// What a planted defect of a scenario is called where it is a test.
+#[must_use]
+pub fn proof_name(scenario: &str, sabotage: &str) -> String {
     format!("{scenario} turns red under {sabotage}")
 }
 

@@ -17,6 +17,6 @@ pub mod security;
 mod trial;
 
 pub use error::ScenarioError;
-pub use registry::{Unmatched, all, select};
+pub use registry::{Unmatched, all, core_ids, select};
 pub use scenario::{Database, Pillar, Sabotage, Scenario};
 pub use trial::{Setting, Trial};

@@ -1,6 +1,11 @@
 //! All scenarios, and how a person selects some.
 
-use crate::{Scenario, backup, ha, performance, security};
+use std::collections::BTreeSet;
+
+use crate::{Database, Scenario, backup, ha, performance, security};
+
+/// The filter that selects the core: see [`core_ids`].
+const CORE: &str = "core";
 
 /// Every scenario, in the order in which they run on one cluster.
 pub fn all() -> Vec<&'static Scenario> {
@@ -48,6 +53,13 @@ pub fn all() -> Vec<&'static Scenario> {
     groups.iter().copied().flatten().collect()
 }
 
+/// The ids of the core, which every test run decides: four pillars, five databases, the first scenario of each.
+pub fn core_ids() -> BTreeSet<&'static str> {
+    let mut seen = BTreeSet::new();
+    let of_one = all().into_iter().filter(|scenario| Database::ALL.contains(&scenario.database));
+    of_one.filter(|scenario| seen.insert((scenario.pillar, scenario.database))).map(|scenario| scenario.id).collect()
+}
+
 /// A filter that selects nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no scenario matches `{filter}`; known are: {known}")]
@@ -58,13 +70,18 @@ pub struct Unmatched {
     pub known: String,
 }
 
-/// The scenarios whose id, or one of whose clauses, contains one of the filters; all of them without a filter.
+/// The scenarios that one of the filters means: by the beginning of an id or of a part of one, by a clause, or as the core; all of them
+/// without a filter.
 ///
 /// # Errors
 /// [`Unmatched`] for a filter that selects nothing: a typing error must not look like a pass.
 pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
     let all = all();
+    let core = core_ids();
     let matches = |scenario: &Scenario, filter: &str| {
+        if filter == CORE {
+            return core.contains(scenario.id);
+        }
         // A whole id means that scenario alone, also where other ids begin with it.
         if all.iter().any(|other| other.id == filter) {
             return scenario.id == filter;
@@ -83,13 +100,11 @@ pub fn select(filters: &[String]) -> Result<Vec<&'static Scenario>, Unmatched> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use dora_fixtures::catalogue::{Catalogue, Objective, Unpromised};
     use dora_harness::{network::FIREWALL, topology::TOOLBOX};
 
     use super::*;
-    use crate::{Database, Pillar, ha::Goal, performance::Slo};
+    use crate::{Pillar, ha::Goal, performance::Slo};
 
     #[test]
     fn every_scenario_can_fail_and_says_what_it_does_not_show() {
@@ -185,6 +200,7 @@ mod tests {
         assert!(ids("redis").iter().all(|id| id.split('/').any(|part| part.starts_with("redis"))));
         assert_eq!(ids("ha/postgres/primary-isolated"), ["ha/postgres/primary-isolated"]);
         assert!(ids("primary-isolated-from").len() > 1);
+        assert_eq!(ids("core").len(), core_ids().len());
         assert!(ids("ha-pg-3").contains(&"ha/postgres/primary-killed"));
     }
 

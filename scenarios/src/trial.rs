@@ -21,7 +21,7 @@ use dora_reports::evidence::{
     ProbeMatrix, Register, ScenarioEvidence, Series, Severity, TimelineEvent, Verdict,
 };
 
-use crate::{Sabotage, Scenario, ScenarioError, excerpt};
+use crate::{Sabotage, Scenario, ScenarioError, excerpt, runner::Turn};
 
 /// What all trials of a run share.
 #[derive(Clone)]
@@ -51,6 +51,7 @@ pub struct Trial {
     /// What the first clause promises for this database.
     pub promise: Promise,
     setting: Setting,
+    turn: Arc<Turn>,
     started: Instant,
     /// The same moment by the calendar's clock, which logs go by.
     began: SystemTime,
@@ -64,7 +65,13 @@ const BUCKET: Duration = Duration::from_millis(500);
 
 impl Trial {
     /// A trial that starts now.
-    pub fn new(scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, promise: Promise, setting: Setting) -> Self {
+    pub(crate) fn new(
+        scenario: &'static Scenario,
+        sabotage: Option<&'static Sabotage>,
+        promise: &Promise,
+        setting: Setting,
+        turn: Arc<Turn>,
+    ) -> Self {
         let evidence = ScenarioEvidence {
             scenario: scenario.id.to_owned(),
             title: scenario.title.to_owned(),
@@ -77,7 +84,8 @@ impl Trial {
             started_ms: setting.origin.elapsed().as_secs_f64() * 1e3,
             ..ScenarioEvidence::default()
         };
-        Self { scenario, sabotage, promise, setting, started: Instant::now(), began: SystemTime::now(), evidence: Mutex::new(evidence) }
+        let (started, began) = (Instant::now(), SystemTime::now());
+        Self { scenario, sabotage, promise: promise.clone(), setting, turn, started, began, evidence: Mutex::new(evidence) }
     }
 
     fn evidence(&self) -> MutexGuard<'_, ScenarioEvidence> {
@@ -127,6 +135,11 @@ impl Trial {
     /// How long sustained operation on the survivors of a fault is shown. A proof shows a defect, not endurance.
     pub fn sustain(&self) -> Duration {
         if self.sabotage.is_some() { self.setting.sustain.min(PROOF_SUSTAIN) } else { self.setting.sustain }
+    }
+
+    /// Lets time pass in which the platform only carries its load. If it is long, another scenario may begin on other nodes meanwhile.
+    pub async fn rest(&self, time: Duration) {
+        self.turn.rest(time).await;
     }
 
     /// Whether this trial is a proof with that sabotage.

@@ -31,11 +31,12 @@ use dora_harness::{
 use dora_reports::{
     BundleWriter, Planned,
     evidence::{ProofOutcome, Verdict},
+    junit,
     terminal::stable_part,
 };
 use dora_scenarios::{
-    Sabotage, Scenario, all,
-    runner::{Choice, Job, Part, Session, SessionOptions, core_ids, describe_platform, new_evidence, note_what_images_lack, proof_of},
+    Sabotage, Scenario, core_ids,
+    runner::{Choice, Job, Part, Session, SessionOptions, describe_platform, new_evidence, note_what_images_lack, proof_of},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use time::OffsetDateTime;
@@ -88,10 +89,7 @@ fn main() -> ExitCode {
         arguments.filter.as_ref().is_none_or(|filter| if arguments.exact { name == filter } else { name.contains(filter.as_str()) })
     };
     let chosen: Vec<&Job> = jobs.iter().filter(|job| selected(&name_of(job))).collect();
-    let planned = chosen
-        .iter()
-        .map(|job| Planned { scenario: job.scenario.id.to_owned(), sabotage: job.sabotage.map(|sabotage| sabotage.id.to_owned()) });
-    let planned = planned.collect();
+    let planned = chosen.iter().map(|job| job.planned()).collect();
     let chosen: Vec<&Scenario> = chosen.iter().map(|job| job.scenario).collect();
     let images = chosen.iter().flat_map(|scenario| scenario.images()).copied().collect();
     let mut members: Vec<_> = chosen.iter().flat_map(|scenario| scenario.members().iter().copied()).collect();
@@ -135,7 +133,7 @@ fn part(variable: &str, otherwise: Part) -> Result<Part, String> {
 fn name_of(job: &Job) -> String {
     match job.sabotage {
         None => job.scenario.id.to_owned(),
-        Some(sabotage) => format!("{} turns red under {}", job.scenario.id, sabotage.id),
+        Some(sabotage) => junit::proof_name(job.scenario.id, sabotage.id),
     }
 }
 
@@ -215,7 +213,7 @@ impl Lab {
                 if verdict != Verdict::Satisfied {
                     return Err(told.into());
                 }
-                if core_ids(&all()).contains(scenario.id) {
+                if core_ids().contains(scenario.id) {
                     insta::assert_snapshot!(scenario.id.replace('/', "-"), stable);
                 }
                 Ok(())

@@ -5,5 +5,6 @@ mod processor;
 mod series;
 
 pub use histogram::LatencyHistogram;
-pub use processor::processor_time;
+pub(crate) use processor::as_load;
+pub use processor::{load_time, processor_time};
 pub use series::{Bucket, Sample, buckets};

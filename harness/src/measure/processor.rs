@@ -1,6 +1,16 @@
-//! What the harness itself costs.
+//! What the harness itself costs, and how much of that is the load that it puts on the platform.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The processor time of all loads of this process so far, in nanoseconds.
+static LOADS: AtomicU64 = AtomicU64::new(0);
 
 /// The length of a tick in `/proc/PID/stat`: 100 a second for every program, whatever the kernel's own clock (proc(5), `USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
@@ -10,6 +20,37 @@ const USER_AFTER_NAME: usize = 14 - 3;
 /// The processor time of this process so far, all its threads together; [`None`] where the kernel does not tell.
 pub fn processor_time() -> Option<Duration> {
     parse(&std::fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// The part of [`processor_time`] that the clients of the loads took. What drivers do in tasks of their own is not in it, so what is left for
+/// the harness is the most that it can have taken.
+pub fn load_time() -> Duration {
+    Duration::from_nanos(LOADS.load(Ordering::Relaxed))
+}
+
+/// The same work, counted as that of a load.
+pub(crate) fn as_load<W: Future>(work: W) -> AsLoad<W> {
+    AsLoad(Box::pin(work))
+}
+
+/// See [`as_load`].
+pub(crate) struct AsLoad<W>(Pin<Box<W>>);
+
+impl<W: Future> Future for AsLoad<W> {
+    type Output = W::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<W::Output> {
+        let before = thread_ns();
+        let polled = self.0.as_mut().poll(context);
+        LOADS.fetch_add(thread_ns().saturating_sub(before), Ordering::Relaxed);
+        polled
+    }
+}
+
+/// The processor time of this thread so far.
+fn thread_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).unwrap_or_default()
 }
 
 /// The name is in parentheses and may hold anything, blanks and parentheses among it.
@@ -31,6 +72,19 @@ mod tests {
         let stat = "7 (a) name) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 9 0 100 1000 200";
         assert_eq!(parse(stat), Some(Duration::from_secs(3)));
         assert_eq!(parse("7 (name) S 1"), None);
+    }
+
+    #[tokio::test]
+    async fn only_the_work_of_a_load_counts_as_one() {
+        // Tests run side by side in one process, so the sum can be compared in one direction only.
+        let spin = |time: Duration| async move {
+            let until = thread_ns() + u64::try_from(time.as_nanos()).unwrap();
+            while thread_ns() < until {}
+        };
+        let before = load_time();
+        as_load(spin(Duration::from_millis(20))).await;
+        assert!(load_time() >= before + Duration::from_millis(20));
+        assert!(load_time() <= processor_time().unwrap() + 2 * TICK);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::measure::{LatencyHistogram, Sample};
+use crate::measure::{LatencyHistogram, Sample, as_load};
 
 /// Sends one domain query and checks that the answer is the expected one.
 #[async_trait]
@@ -73,7 +73,7 @@ pub async fn open_loop(clients: Vec<Box<dyn QueryClient>>, plan: LoadPlan, origi
     let mut tasks = JoinSet::new();
     for mut client in clients {
         let (next, collected) = (Arc::clone(&next), Arc::clone(&collected));
-        tasks.spawn(async move {
+        tasks.spawn(as_load(async move {
             loop {
                 let sequence = next.fetch_add(1, Ordering::Relaxed);
                 if sequence >= total {
@@ -94,7 +94,7 @@ pub async fn open_loop(clients: Vec<Box<dyn QueryClient>>, plan: LoadPlan, origi
                     collected.first_error.get_or_insert(error);
                 }
             }
-        });
+        }));
     }
     while tasks.join_next().await.is_some() {}
     let elapsed = start.elapsed().saturating_sub(plan.warm_up).as_secs_f64();

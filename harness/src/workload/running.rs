@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{Client, Completion, Generator};
-use crate::history::{Outcome, Recorder};
+use crate::{
+    history::{Outcome, Recorder},
+    measure::as_load,
+};
 
 /// When a client begins its next operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Running {
         let mut tasks = JoinSet::new();
         for (number, client) in clients.into_iter().enumerate() {
             let worker = Worker { client, number, count, generator: Arc::clone(&generator), pace, recorder: recorder.clone() };
-            tasks.spawn(worker.work(stopped.clone()));
+            tasks.spawn(as_load(worker.work(stopped.clone())));
         }
         Self { stop, clients: tasks }
     }

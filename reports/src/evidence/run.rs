@@ -86,6 +86,9 @@ pub struct RunInfo {
     /// Processor time of the harness's own process in milliseconds, the load that it put on the platform included; containers are not.
     #[serde(default)]
     pub harness_cpu_ms: Option<u64>,
+    /// The part of it that the clients of the loads took; what database drivers do in tasks of their own is not in it.
+    #[serde(default)]
+    pub load_cpu_ms: Option<u64>,
 }
 
 /// What evidence without a size was made with.

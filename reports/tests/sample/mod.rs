@@ -39,6 +39,7 @@ pub fn sample() -> Evidence {
         ]),
         problems: Vec::new(),
         harness_cpu_ms: Some(41_300),
+        load_cpu_ms: Some(18_200),
     });
     evidence.images = topology::images();
     evidence.topology = topology::topology();

@@ -136,7 +136,7 @@ struct RunOptions {
 
 #[derive(Debug, Args)]
 struct ConformArgs {
-    /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), or a clause; all scenarios without one
+    /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), a clause, or `core` (four pillars of five databases); all scenarios without one
     filters: Vec<String>,
     #[command(flatten)]
     options: RunOptions,
@@ -150,7 +150,7 @@ struct ConformArgs {
 
 #[derive(Debug, Args)]
 struct ProveArgs {
-    /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), or a clause; all scenarios without one
+    /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), a clause, or `core` (four pillars of five databases); all scenarios without one
     filters: Vec<String>,
     #[command(flatten)]
     options: RunOptions,

@@ -10,7 +10,7 @@ use std::{
 use dora_fixtures::catalogue::Catalogue;
 use dora_harness::{
     engine::{Engine, RunId, RunKind, reaper::Reaper},
-    measure::processor_time,
+    measure::{load_time, processor_time},
     topology::Member,
 };
 use dora_reports::{
@@ -155,7 +155,8 @@ async fn conclude(writer: &mut BundleWriter, sessions: &Sessions, mut problems: 
         Some(session) => Some(describe_platform(session).await),
         None => None,
     };
-    let cpu = processor_time().and_then(|time| u64::try_from(time.as_millis()).ok());
+    let ms = |time: Duration| u64::try_from(time.as_millis()).ok();
+    let (cpu, load) = (processor_time().and_then(ms), ms(load_time()));
     // What cannot be written now cannot be written by `finish` either, which tells.
     let _ = writer.update(|evidence| {
         for problem in problems {
@@ -169,6 +170,7 @@ async fn conclude(writer: &mut BundleWriter, sessions: &Sessions, mut problems: 
             evidence.topology = topology;
         }
         evidence.run.harness_cpu_ms = cpu;
+        evidence.run.load_cpu_ms = load;
     });
 }
 
@@ -281,8 +283,9 @@ fn keep(writer: &mut BundleWriter, purpose: Purpose, job: &Job, evidence: Scenar
 
 /// What [`keep`] makes of a job, before it has an end.
 fn plan(job: &Job, purpose: Purpose) -> Planned {
-    let sabotage = job.sabotage.filter(|_| purpose == Purpose::Prove).map(|sabotage| sabotage.id.to_owned());
-    Planned { scenario: job.scenario.id.to_owned(), sabotage }
+    // A scenario that carries a defect by hand proves nothing.
+    let defect_is_the_purpose = purpose == Purpose::Prove;
+    Job { sabotage: job.sabotage.filter(|_| defect_is_the_purpose), ..*job }.planned()
 }
 
 /// A proof's evidence says that it is one.

@@ -229,7 +229,7 @@ async fn while_it_lasts(
         trial.note("client", "an insert is acknowledged again");
         let lasted = || Duration::from_secs_f64(((trial.now_ms() - injected_ms) / 1e3).max(0.0));
         sleep(course.settling.saturating_sub(lasted())).await;
-        sleep(trial.sustain().max(course.hold.saturating_sub(lasted()))).await;
+        trial.rest(trial.sustain().max(course.hold.saturating_sub(lasted()))).await;
         target.check_during(trial, hit).await?;
     } else {
         trial.note("client", format!("no insert was acknowledged for {:.0} s", waiting.as_secs_f64()));

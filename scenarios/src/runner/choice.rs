@@ -1,11 +1,9 @@
 //! What a test run decides: always the core, and of everything else the part whose turn it is.
 
-use std::collections::BTreeSet;
-
 use time::OffsetDateTime;
 
 use super::{Job, Part, proofs_of};
-use crate::{Database, Scenario, all};
+use crate::{all, core_ids};
 
 /// Beyond the core, every scenario is decided once within so many days of test runs.
 const SCENARIO_DAYS: usize = 15;
@@ -33,7 +31,7 @@ impl Choice {
     /// The chosen jobs: the pillars in the order in which they use the cluster up, in each of them the scenarios before the proofs.
     pub fn jobs(self) -> Vec<Job> {
         let scenarios = all();
-        let core = core_ids(&scenarios);
+        let core = core_ids();
         let first = |job: &Job| job.sabotage.is_none() || job.sabotage == job.scenario.sabotages.first();
         let always = |job: &Job| core.contains(job.scenario.id) && first(job);
         let without_defect = scenarios.iter().copied().map(|scenario| Job { scenario, sabotage: None }).collect();
@@ -45,13 +43,6 @@ impl Choice {
     }
 }
 
-/// The ids of the scenarios that every test run decides: four pillars, five databases, the first of each.
-pub fn core_ids(scenarios: &[&'static Scenario]) -> BTreeSet<&'static str> {
-    let mut seen = BTreeSet::new();
-    let of_one = scenarios.iter().filter(|scenario| Database::ALL.contains(&scenario.database));
-    of_one.filter(|scenario| seen.insert((scenario.pillar, scenario.database))).map(|scenario| scenario.id).collect()
-}
-
 /// The jobs that are chosen always, then those of the others that are in the part.
 fn with_part(jobs: Vec<Job>, part: Part, always: impl Fn(&Job) -> bool) -> Vec<Job> {
     let (mut chosen, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(always);
@@ -61,8 +52,10 @@ fn with_part(jobs: Vec<Job>, part: Part, always: impl Fn(&Job) -> bool) -> Vec<J
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::Pillar;
+    use crate::{Database, Pillar};
 
     /// What a test run has time for on two cores.
     const TRIALS_MAX: usize = 65;
@@ -80,7 +73,7 @@ mod tests {
     #[test]
     fn every_day_decides_the_core_with_one_proof_of_each_and_has_time_for_it() {
         let scenarios = all();
-        let core = core_ids(&scenarios);
+        let core = core_ids();
         assert_eq!(core.len(), Pillar::ALL.len() * Database::ALL.len());
         for choice in days() {
             let jobs = choice.jobs();

@@ -50,6 +50,7 @@ pub fn new_evidence(options: &SessionOptions, info: Option<&EngineInfo>, catalog
         not_shown: NOT_SHOWN.map(ToOwned::to_owned).to_vec(),
         problems: Vec::new(),
         harness_cpu_ms: None,
+        load_cpu_ms: None,
     });
     evidence.clauses = clauses(catalogue);
     evidence

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dora_harness::topology::Member;
-use dora_reports::evidence::ScenarioEvidence;
+use dora_reports::evidence::{Planned, ScenarioEvidence};
 use futures_util::future::join_all;
 
 use super::{Session, SessionError};
@@ -25,15 +25,24 @@ pub struct Job {
     pub sabotage: Option<&'static Sabotage>,
 }
 
+impl Job {
+    /// As the evidence names it.
+    pub fn planned(&self) -> Planned {
+        Planned { scenario: self.scenario.id.to_owned(), sabotage: self.sabotage.map(|sabotage| sabotage.id.to_owned()) }
+    }
+}
+
 /// A database and its key manager.
 const PAIR: usize = 2;
 
 /// The jobs of one database that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
-/// Runs all jobs; those of one database one after the other in their order, those of the longest lane on two clusters. The second one
-/// leaves to the first what needs more than its own part of the platform. `started` and `ended` are told as it goes. The session of the
-/// second cluster is put into `second`, for whoever wants its nodes and logs; returns why there was none.
+/// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other in their order, those of
+/// the longest lane on two clusters, and at the end those that need many parts. The second cluster leaves to the first what needs more
+/// than its own part of the platform.
+/// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
+/// returns why there was none.
 pub async fn run_all(
     session: &Session,
     second: &mut Option<Session>,
@@ -42,12 +51,21 @@ pub async fn run_all(
     ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
 ) -> Option<String> {
     let mut lanes: BTreeMap<Database, Lane<'_>> = BTreeMap::new();
+    // Among the lanes, each of them would hold all others still until the last one has an end.
+    let (alone, jobs): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.is_exclusive());
     // What needs many parts comes last: before, it would hold some of them still until the last one has an end. A pair is soon together.
-    let (last, first): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.members().len() > PAIR);
-    for job in first {
+    let (last, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().len() > PAIR);
+    let one_by_one = async |jobs: Vec<&Job>| {
+        for job in jobs {
+            let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
+            ended(job, evidence);
+        }
+    };
+    one_by_one(alone).await;
+    let long = long_lane(&jobs);
+    for job in jobs {
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
-    let long = long_lane(jobs).filter(|database| lanes.contains_key(database));
     let all = join_all(lanes.values().map(|lane| work_off(session, lane, started, ended)));
     let beside = async {
         let database = long?;
@@ -68,10 +86,7 @@ pub async fn run_all(
     let (_, problem) = tokio::join!(all, beside);
     // What broken clusters left over says for itself that it could not run, and why.
     let left = lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
-    for job in left.chain(last) {
-        let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
-        ended(job, evidence);
-    }
+    one_by_one(left.chain(last).collect()).await;
     problem
 }
 
@@ -94,7 +109,7 @@ fn take<'a>(lane: &mut VecDeque<&'a Job>, members: &[Member], heavy: bool) -> Op
 }
 
 /// The database with the most jobs, if they are too many for one cluster.
-fn long_lane(jobs: &[Job]) -> Option<Database> {
+fn long_lane(jobs: &[&Job]) -> Option<Database> {
     let count = |database: &Database| jobs.iter().filter(|job| job.scenario.database == *database).count();
     Database::ALL.into_iter().max_by_key(count).filter(|database| count(database) > LANE_MAX)
 }
@@ -108,8 +123,8 @@ mod tests {
     fn only_the_longest_lane_gets_a_second_cluster_and_only_when_it_is_long() {
         let jobs: Vec<Job> =
             all().into_iter().filter(|s| s.id.starts_with("ha/")).map(|scenario| Job { scenario, sabotage: None }).collect();
-        assert_eq!(long_lane(&jobs), Some(Database::Postgres));
-        let of = |database: Database, count: usize| jobs.iter().filter(move |job| job.scenario.database == database).copied().take(count);
+        assert_eq!(long_lane(&jobs.iter().collect::<Vec<_>>()), Some(Database::Postgres));
+        let of = |database: Database, count: usize| jobs.iter().filter(move |job| job.scenario.database == database).take(count);
         assert_eq!(long_lane(&of(Database::Postgres, LANE_MAX).collect::<Vec<_>>()), None);
         assert_eq!(long_lane(&[]), None);
     }

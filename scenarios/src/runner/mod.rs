@@ -6,9 +6,11 @@ mod lanes;
 mod lent;
 mod proof;
 mod session;
+mod turns;
 
-pub use choice::{Choice, core_ids};
+pub use choice::Choice;
 pub use evidence::{describe_platform, new_evidence, note_what_images_lack};
 pub use lanes::{Job, run_all};
 pub use proof::{NoPart, Part, proof_of, proofs_of};
 pub use session::{Session, SessionError, SessionOptions};
+pub(crate) use turns::Turn;

@@ -23,17 +23,17 @@ use dora_harness::{
 };
 use dora_reports::evidence::ScenarioEvidence;
 use tokio::{
-    sync::{Mutex as AsyncMutex, RwLock, Semaphore},
+    sync::Mutex as AsyncMutex,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
-use super::lent::{End, Lent};
+use super::{
+    lent::{End, Lent},
+    turns::Turns,
+};
 use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
 
-/// How many scenarios that start a database anew may run at the same time: with five of them two cores and one disk stall everybody's
-/// requests for seconds.
-const HEAVY_AT_ONCE: usize = 2;
 /// How often the memory of all nodes is measured.
 const MEMORY_EVERY: Duration = Duration::from_secs(10);
 
@@ -74,7 +74,7 @@ pub struct SessionOptions {
     pub seed: u64,
     /// How many domain data there are.
     pub size: Size,
-    /// How many scenarios run at the same time.
+    /// How many scenarios are at work at the same time; those whose survivors only carry on for a while are not counted.
     pub jobs: usize,
     /// How long sustained operation on the survivors of a fault is shown.
     pub sustain: Duration,
@@ -107,28 +107,13 @@ pub struct Session {
     memory_watch: Option<JoinHandle<()>>,
 }
 
-/// Who may run when; sessions side by side share it.
-struct Turns {
-    /// Held for writing by whoever must run alone.
-    quiet: RwLock<()>,
-    heavy: Semaphore,
-    jobs: Semaphore,
-    /// Why none of them begins another scenario.
-    given_up: Mutex<Option<String>>,
-}
-
 impl Session {
     /// Builds missing images and lays what nodes are started on. Nothing can run before [`Session::start`].
     ///
     /// # Errors
     /// [`SessionError`]; what had been started is the run's (its reaper's) to remove.
     pub async fn open(engine: Engine, options: SessionOptions) -> Result<Self, SessionError> {
-        let turns = Arc::new(Turns {
-            quiet: RwLock::new(()),
-            heavy: Semaphore::new(HEAVY_AT_ONCE),
-            jobs: Semaphore::new(options.jobs.max(1)),
-            given_up: Mutex::new(None),
-        });
+        let turns = Arc::new(Turns::new(options.jobs));
         let engine = engine.keeping_logs(options.logs(), "");
         Self::lay(engine, options, Instant::now(), turns).await
     }
@@ -139,7 +124,7 @@ impl Session {
     /// # Errors
     /// [`SessionError`].
     pub async fn second(&self, members: &[Member]) -> Result<Self, SessionError> {
-        let _beside = self.turns.quiet.read().await;
+        let _beside = self.turns.beside().await;
         let run = RunId::generate();
         let reaper = Reaper::start(&run).map_err(SessionError::Reaper)?;
         let options = SessionOptions { run, kind: RunKind::Bound, members: members.to_vec(), ..self.options.clone() };
@@ -190,7 +175,7 @@ impl Session {
     /// run's (its reaper's) to remove.
     pub async fn start(&mut self) -> Result<(), SessionError> {
         let Setting { ground, platform, .. } = &self.setting;
-        let _beside = self.turns.quiet.read().await;
+        let _beside = self.turns.beside().await;
         platform.start(ground, &self.options.members).await?;
         self.ready_ms = Some(ground.boot().now_ms());
         self.roles = roles(platform).await;
@@ -235,14 +220,13 @@ impl Session {
 
     /// Why nothing more can run, if so.
     pub fn broken(&self) -> Option<String> {
-        let reason = |reason: &Mutex<Option<String>>| reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let known = reason(&self.broken).or_else(|| reason(&self.turns.given_up));
+        let known = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone().or_else(|| self.turns.given_up());
         known.or_else(|| self.setting.ground.engine().unwritten_log())
     }
 
     /// Ends the run early: neither this session nor one beside it begins another scenario. The first reason stays.
     pub fn give_up(&self, reason: String) {
-        self.turns.given_up.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.turns.give_up(reason);
     }
 
     /// Keeps in the bundle what the nodes have written. Those that were removed before, by whomever, have their logs there already.
@@ -252,7 +236,7 @@ impl Session {
 
     /// Whether a scenario that starts a database anew could begin now.
     pub(super) fn takes_heavy(&self) -> bool {
-        self.turns.heavy.available_permits() > 0
+        self.turns.takes_heavy()
     }
 
     /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy and as the topology has it.
@@ -262,10 +246,11 @@ impl Session {
         for member in scenario.members() {
             lanes.push(self.lanes[member].lock().await);
         }
-        let _heavy = if scenario.is_heavy() { Some(self.turns.heavy.acquire().await) } else { None };
-        let _job = self.turns.jobs.acquire().await;
-        let quiet = &self.turns.quiet;
-        let (_alone, _beside) = if scenario.is_exclusive() { (Some(quiet.write().await), None) } else { (None, Some(quiet.read().await)) };
+        let turns = &self.turns;
+        let _heavy = if scenario.is_heavy() { turns.heavy().await } else { None };
+        let turn = Arc::new(turns.begin().await);
+        let (_alone, _beside) =
+            if scenario.is_exclusive() { (Some(turns.alone().await), None) } else { (None, Some(turns.beside().await)) };
         started();
         let promise = scenario
             .clauses
@@ -275,7 +260,7 @@ impl Session {
             .unwrap_or_default();
         let lent = Lent::new(&self.setting, scenario.members()).await;
         let setting = Setting { ground: lent.ground().clone(), ..self.setting.clone() };
-        let trial = Trial::new(scenario, sabotage, promise, setting);
+        let trial = Trial::new(scenario, sabotage, &promise, setting, Arc::clone(&turn));
         if self.reaper.is_some() {
             trial.note("phase", format!("on the second {} part of this run", scenario.database));
         }

@@ -112,7 +112,7 @@ async fn outage(trial: &Trial, points: &Points, away: &Node, objective: Duration
     let during = crashes_of_keepers(trial, points, away).await;
     let judged = match during {
         Ok(()) => {
-            sleep(trial.sustain()).await;
+            trial.rest(trial.sustain()).await;
             let dead_ms = killed.record().confirmed_ms.unwrap_or(injected_ms);
             check_kept(trial, points, away, (dead_ms, &recorder.operations()?)).await
         }

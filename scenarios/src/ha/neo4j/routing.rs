@@ -198,7 +198,7 @@ async fn count(
     reads: &Recorder,
 ) -> Result<bool, ScenarioError> {
     let from = reads.now();
-    sleep(COUNT.max(if phase == "during" { trial.sustain() } else { COUNT })).await;
+    trial.rest(COUNT.max(if phase == "during" { trial.sustain() } else { COUNT })).await;
     let is_away = |node: &Node| node.name() == leader.name() || gone.is_some_and(|gone| gone.name() == node.name());
     let expected: Vec<&Node> = target.cluster.members().filter(|member| !is_away(member)).collect();
     let counts = by_server(&reads.operations()?, from);
