@@ -10,6 +10,8 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The file of this very binary, also when another one was built in its place meanwhile.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
 /// What is written before an end that leaves nothing to do.
 const FAREWELL: u8 = b'd';
 /// How long the end of one that was told to leave is waited for.
@@ -29,7 +31,9 @@ impl Watchdog {
     /// # Errors
     /// When the process cannot be started.
     pub fn start(mode: &str, words: &[&str]) -> std::io::Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut process = Command::new(THIS_PROGRAM)
+            // So that a list of processes still shows whose it is.
+            .arg0(std::env::args_os().next().unwrap_or_default())
             .arg(mode)
             .args(words)
             .stdin(Stdio::piped())

@@ -92,9 +92,14 @@ impl Scenario {
         self.pillar == Pillar::Performance || MEASURES_MOMENTS.contains(&self.case())
     }
 
-    /// Whether it starts its database anew, more than once: what writes to the disk so much may run beside few of its kind.
-    pub fn is_heavy(&self) -> bool {
-        self.case() == "at-rest"
+    /// How much of a machine's work it takes beside others, measured in that of a failover, which is mostly waiting. Handshakes, port scans
+    /// and restores keep a core busy, and what starts its database anew on encrypted volumes also the disk.
+    pub fn weight(&self) -> usize {
+        match self.pillar {
+            Pillar::Security if self.case() == "at-rest" => 3,
+            Pillar::Security | Pillar::Backup => 2,
+            Pillar::Ha | Pillar::Performance => 1,
+        }
     }
 
     /// The whole scenario's deadline with the domain data of this size: later where it loads them.

@@ -3,19 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use bollard::Docker;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
-use super::{EngineError, kept_logs::KeptLogs};
+use super::{EngineError, kept_logs::KeptLogs, start_queue::StartQueue};
 
-/// How many containers are created at the same time: more only queue up inside the engine, and a fair queue here lets the
-/// slow starters (the JVMs) go first.
+/// How many containers are created at the same time: more only queue up inside the engine, and a queue here knows who must go first.
 const CREATE_SLOTS: usize = 6;
 
 /// A cheap handle of the container engine; clones share one connection pool.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) docker: Docker,
-    pub(super) create_slots: Arc<Semaphore>,
+    pub(super) starts: StartQueue,
     /// Set where the logs of nodes are kept.
     pub(super) kept_logs: Option<Arc<KeptLogs>>,
 }
@@ -45,7 +44,7 @@ impl Engine {
             .await
             .map_err(|error| EngineError::Unreachable { reason: error.to_string() })?;
         match timeout(Duration::from_secs(5), docker.ping()).await {
-            Ok(Ok(_)) => Ok(Self { docker, create_slots: Arc::new(Semaphore::new(CREATE_SLOTS)), kept_logs: None }),
+            Ok(Ok(_)) => Ok(Self { docker, starts: StartQueue::new(CREATE_SLOTS), kept_logs: None }),
             Ok(Err(error)) => Err(EngineError::Unreachable { reason: error.to_string() }),
             Err(_elapsed) => Err(EngineError::Unreachable { reason: "no answer within 5 s".into() }),
         }

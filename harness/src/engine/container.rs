@@ -21,7 +21,7 @@ use testcontainers::{
 };
 use tokio::time::timeout;
 
-use super::{Engine, EngineError, RunId, RunKind, labels};
+use super::{Engine, EngineError, Rank, RunId, RunKind, labels};
 use crate::patience::stretched;
 
 /// A log is there already: its pieces follow each other.
@@ -72,6 +72,7 @@ pub(crate) struct HolderSpec<'a> {
     pub volumes: Vec<(String, String)>,
     /// Whether it leads packets from one of its legs to another.
     pub forwards: bool,
+    pub rank: Rank,
 }
 
 /// The container in which a node's software runs, inside its holder's namespaces.
@@ -91,6 +92,7 @@ pub(crate) struct MemberSpec<'a> {
     /// Devices of the engine's machine, for mounting an encrypted volume.
     pub devices: Vec<String>,
     pub memory_bytes: i64,
+    pub rank: Rank,
 }
 
 /// The capabilities that the start script needs before it drops all of them: hand files to the database's user, become it.
@@ -123,7 +125,7 @@ impl Engine {
             networking_config: Some(NetworkingConfig { endpoints_config: Some([(spec.network.to_owned(), endpoint)].into()) }),
             ..ContainerCreateBody::default()
         };
-        let _slot = self.create_slots.acquire().await;
+        let _slot = self.starts.slot(spec.rank).await;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let failed = |error: bollard::errors::Error| {
             let otherwise = |reason| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
@@ -178,7 +180,7 @@ impl Engine {
                 host.devices = Some(devices.iter().map(|path| super::volume_probe::device(path)).collect());
             }
         });
-        let slot = self.create_slots.acquire().await;
+        let slot = self.starts.slot(spec.rank).await;
         let started = request.start().await;
         drop(slot);
         match started {

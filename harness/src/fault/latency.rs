@@ -12,7 +12,7 @@ use super::{
     probe::{connect_time, connect_time_from},
     traffic,
 };
-use crate::topology::Node;
+use crate::{topology::Node, watchdog::THIS_PROGRAM};
 
 /// The queue's number; a namespace has its own numbers.
 const QUEUE: u16 = 4242;
@@ -79,7 +79,7 @@ impl Latency {
     async fn queue(&self) -> Result<(), FaultError> {
         let program = self.program();
         let failed = |error: std::io::Error| FaultError::Other(format!("failed to read this program's own file: {error}"));
-        let content = tokio::fs::read(std::env::current_exe().map_err(failed)?).await.map_err(failed)?;
+        let content = tokio::fs::read(THIS_PROGRAM).await.map_err(failed)?;
         let name = program.trim_start_matches("/tmp/");
         self.node.put_files_in_pod("/tmp", &[(name, &content, 0o755)]).await?;
         let script = assets::text("config/fault/start-delay.sh")?;

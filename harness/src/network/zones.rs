@@ -14,6 +14,7 @@ use crate::{
     engine::{EngineError, RunNetwork},
     patience::stretched,
     topology::{Ground, GroundError, Node},
+    watchdog::THIS_PROGRAM,
 };
 
 /// The image whose files are nftables' command; the harness copies them out of it, no node runs it.
@@ -201,7 +202,7 @@ async fn run_in(pod: &Node, command: &[&str], input: &[u8]) -> Result<(), Networ
 /// This program's own file goes into the volume that all seats share.
 async fn copy_program(pods: &[(String, Node)]) -> Result<(), NetworkError> {
     let failed = |error: std::io::Error| NetworkError::Program(error.to_string());
-    let content = tokio::fs::read(std::env::current_exe().map_err(failed)?).await.map_err(failed)?;
+    let content = tokio::fs::read(THIS_PROGRAM).await.map_err(failed)?;
     if let Some((_, pod)) = pods.first() {
         pod.put_files_in_pod("/seat", &[(PROGRAM_NAME, &content, 0o755)]).await?;
     }

@@ -23,10 +23,10 @@ use time::OffsetDateTime;
 
 use super::{RUNS, RunOptions, config::Config, error::CliError, progress::Progress, reap};
 
-/// Scenarios at the same time for each core: more of them on two cores make each other red by time.
+/// Work at the same time for each core: more of it on two cores makes scenarios red by time.
 const JOBS_PER_CORE: usize = 2;
-/// Every database has its lane, and the longest one two: more jobs than these find nothing to do.
-const JOBS_USEFUL: usize = 8;
+/// Every database has its lane, and the longest one two: with more than these nobody would wait for a place.
+const JOBS_USEFUL: usize = 16;
 
 fn default_jobs() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -92,7 +92,7 @@ pub async fn run_all(
 
 /// Takes jobs as long as there are any that fit and the cluster can be used: a broken one must not use up what the other can still decide.
 async fn work_off(session: &Session, lane: &Lane<'_>, started: &(dyn Fn(&Job) + Sync), ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync)) {
-    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members, session.takes_heavy());
+    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members);
     while session.broken().is_none()
         && let Some(job) = next()
     {
@@ -101,11 +101,10 @@ async fn work_off(session: &Session, lane: &Lane<'_>, started: &(dyn Fn(&Job) + 
     }
 }
 
-/// Takes the first job that needs no other parts of the platform than these. A heavy one that would have to wait lets the next one by.
-fn take<'a>(lane: &mut VecDeque<&'a Job>, members: &[Member], heavy: bool) -> Option<&'a Job> {
+/// Takes the first job that needs no other parts of the platform than these.
+fn take<'a>(lane: &mut VecDeque<&'a Job>, members: &[Member]) -> Option<&'a Job> {
     let fits = |job: &&Job| job.scenario.members().iter().all(|member| members.contains(member));
-    let at_once = lane.iter().position(|job| fits(job) && (heavy || !job.scenario.is_heavy()));
-    lane.remove(at_once.or_else(|| lane.iter().position(fits))?)
+    lane.remove(lane.iter().position(fits)?)
 }
 
 /// The database with the most jobs, if they are too many for one cluster.
@@ -137,16 +136,9 @@ mod tests {
             .map(|scenario| Job { scenario, sabotage: None })
             .collect();
         let mut lane: VecDeque<&Job> = jobs.iter().collect();
-        let ids = |lane: &VecDeque<&Job>| lane.iter().map(|job| job.scenario.id).collect::<Vec<_>>();
-        let at_rest = "security/postgres/at-rest";
-        let before = ids(&lane).iter().position(|id| *id == at_rest).unwrap();
-        for _ in 0..=before {
-            assert!(take(&mut lane, Database::Postgres.members(), false).is_some_and(|job| !job.scenario.is_heavy()));
-        }
-        assert!(ids(&lane).contains(&at_rest), "a heavy one lets others by");
-        while take(&mut lane, Database::Postgres.members(), false).is_some() {}
-        assert_eq!(ids(&lane), ["security/postgres/zones"]);
+        while take(&mut lane, Database::Postgres.members()).is_some() {}
+        assert_eq!(lane.iter().map(|job| job.scenario.id).collect::<Vec<_>>(), ["security/postgres/zones"]);
         let both = [Member::Postgres, Member::Openbao];
-        assert!(take(&mut lane, &both, true).is_some() && take(&mut lane, &both, true).is_none());
+        assert!(take(&mut lane, &both).is_some() && take(&mut lane, &both).is_none());
     }
 }

@@ -30,10 +30,12 @@ use tokio::{
 
 use super::{
     lent::{End, Lent},
-    turns::Turns,
+    turns::{BACK_LIMIT, Turns},
 };
 use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
 
+/// What a start weighs beside scenarios; see [`Scenario::weight`].
+const START_WEIGHT: usize = 3;
 /// How often the memory of all nodes is measured.
 const MEMORY_EVERY: Duration = Duration::from_secs(10);
 
@@ -74,7 +76,7 @@ pub struct SessionOptions {
     pub seed: u64,
     /// How many domain data there are.
     pub size: Size,
-    /// How many scenarios are at work at the same time; those whose survivors only carry on for a while are not counted.
+    /// How much work there is at the same time: see [`Scenario::weight`]. While survivors only carry on, a scenario is not counted.
     pub jobs: usize,
     /// How long sustained operation on the survivors of a fault is shown.
     pub sustain: Duration,
@@ -175,6 +177,7 @@ impl Session {
     /// run's (its reaper's) to remove.
     pub async fn start(&mut self) -> Result<(), SessionError> {
         let Setting { ground, platform, .. } = &self.setting;
+        let _turn = self.turns.begin(START_WEIGHT).await;
         let _beside = self.turns.beside().await;
         platform.start(ground, &self.options.members).await?;
         self.ready_ms = Some(ground.boot().now_ms());
@@ -234,11 +237,6 @@ impl Session {
         self.setting.ground.engine().keep_logs().await;
     }
 
-    /// Whether a scenario that starts a database anew could begin now.
-    pub(super) fn takes_heavy(&self) -> bool {
-        self.turns.takes_heavy()
-    }
-
     /// Runs one scenario, under a sabotage if one is given, and hands its part of the platform back healthy and as the topology has it.
     pub async fn run(&self, scenario: &'static Scenario, sabotage: Option<&'static Sabotage>, started: impl FnOnce()) -> ScenarioEvidence {
         // Everybody takes several in the same order, so no two wait for each other.
@@ -247,8 +245,7 @@ impl Session {
             lanes.push(self.lanes[member].lock().await);
         }
         let turns = &self.turns;
-        let _heavy = if scenario.is_heavy() { turns.heavy().await } else { None };
-        let turn = Arc::new(turns.begin().await);
+        let turn = Arc::new(turns.begin(scenario.weight()).await);
         let (_alone, _beside) =
             if scenario.is_exclusive() { (Some(turns.alone().await), None) } else { (None, Some(turns.beside().await)) };
         started();
@@ -314,8 +311,8 @@ impl Session {
 
     async fn carry_out(&self, trial: &Trial) -> (Result<(), ScenarioError>, End) {
         let scenario = trial.scenario;
-        // The deadline is for everything else: how long operation is sustained is the user's choice.
-        let limit = stretched(scenario.deadline_with(self.options.size)) + trial.sustain();
+        // The deadline is for everything else: how long operation is sustained is the user's choice, and what follows may have to wait.
+        let limit = stretched(scenario.deadline_with(self.options.size)) + trial.sustain() + BACK_LIMIT;
         match timeout(limit, (scenario.run)(trial)).await {
             Ok(outcome) => {
                 let end = End::of(&outcome);

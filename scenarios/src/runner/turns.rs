@@ -1,29 +1,26 @@
-//! Who may run when: so many scenarios at work at the same time, some of them alone, few that are heavy.
+//! Who may run when: so much work at the same time as the machine carries, and some of it alone.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit, watch},
-    time::sleep,
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, oneshot},
+    time::{sleep, timeout},
 };
 
-/// How many scenarios that start a database anew may run at the same time: with five of them two cores and one disk stall everybody's
-/// requests for seconds.
-const HEAVY_AT_ONCE: usize = 2;
 /// A shorter rest is not worth that somebody else begins.
 const REST_MIN: Duration = Duration::from_secs(20);
+/// Whoever rested comes back after this time even where there is no place: what it watches goes on.
+pub(super) const BACK_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who may run when; sessions side by side share it.
 pub(crate) struct Turns {
     /// Held for writing by whoever must run alone.
     quiet: RwLock<()>,
-    heavy: Semaphore,
-    /// How many scenarios are at work.
-    busy: watch::Sender<usize>,
-    jobs: usize,
+    places: Places,
     /// A shorter rest gives no place away.
     rest_min: Duration,
     /// Why none of them begins another scenario.
@@ -31,16 +28,9 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// For `jobs` scenarios at work at the same time.
+    /// For so much work at the same time: see [`crate::Scenario::weight`].
     pub(super) fn new(jobs: usize) -> Self {
-        Self {
-            quiet: RwLock::new(()),
-            heavy: Semaphore::new(HEAVY_AT_ONCE),
-            busy: watch::Sender::new(0),
-            jobs: jobs.max(1),
-            rest_min: REST_MIN,
-            given_up: Mutex::new(None),
-        }
+        Self { quiet: RwLock::new(()), places: Places::new(jobs.max(1)), rest_min: REST_MIN, given_up: Mutex::new(None) }
     }
 
     /// Waits until nobody runs who has to be alone, and keeps them out.
@@ -53,29 +43,10 @@ impl Turns {
         self.quiet.write().await
     }
 
-    /// Waits for a place among the heavy ones.
-    pub(super) async fn heavy(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.heavy.acquire().await.ok()
-    }
-
-    /// Whether one more heavy scenario could begin now.
-    pub(super) fn takes_heavy(&self) -> bool {
-        self.heavy.available_permits() > 0
-    }
-
-    /// Waits until fewer than the wanted number are at work, and begins.
-    pub(super) async fn begin(self: &Arc<Self>) -> Turn {
-        let mut busy = self.busy.subscribe();
-        while !self.busy.send_if_modified(|busy| {
-            let free = *busy < self.jobs;
-            *busy += usize::from(free);
-            free
-        }) {
-            // The sender lives as long as this.
-            let _ = busy.wait_for(|busy| *busy < self.jobs).await;
-        }
-        Turn { turns: Arc::clone(self) }
+    /// Waits for as many places as a scenario of this weight takes, or for all where there are fewer, and begins.
+    pub(super) async fn begin(self: &Arc<Self>, weight: usize) -> Turn {
+        let held = self.places.wait(Came::New, weight).await;
+        Turn { turns: Arc::clone(self), weight, held: Mutex::new(Some(held)) }
     }
 
     /// Nobody begins another scenario. The first reason stays.
@@ -89,76 +60,185 @@ impl Turns {
     }
 }
 
-/// A scenario's place among those at work.
+/// A scenario at work.
 pub(crate) struct Turn {
     turns: Arc<Turns>,
+    weight: usize,
+    /// [`None`] while it rests, or was cut off in a rest.
+    held: Mutex<Option<Held>>,
 }
 
 impl Turn {
-    /// Waits, and lets another scenario begin meanwhile if it is long: while survivors only carry their load, a machine has room for more.
-    /// It comes back on time even if then more are at work than wanted, because what it waited for would go on without it.
+    /// Waits, and lets others begin meanwhile if it is long: while survivors only carry their load, a machine has room for more. Then it
+    /// waits for its places again, before whoever is new, but only for [`BACK_LIMIT`].
     pub(crate) async fn rest(&self, time: Duration) {
-        let _resting = (time >= self.turns.rest_min).then(|| Resting::of(&self.turns));
+        let Turns { places, rest_min, .. } = &*self.turns;
+        if time < *rest_min {
+            return sleep(time).await;
+        }
+        self.hold(None);
         sleep(time).await;
+        let back = timeout(BACK_LIMIT, places.wait(Came::Back, self.weight)).await;
+        self.hold(Some(back.unwrap_or_else(|_elapsed| places.take(self.weight))));
+    }
+
+    fn hold(&self, held: Option<Held>) {
+        let before = std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), held);
+        drop(before);
     }
 }
 
-impl Drop for Turn {
+/// In which order places are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Came {
+    Back,
+    New,
+}
+
+/// A number of places. Whoever waits first is first, so what needs many is not passed by for ever.
+#[derive(Clone)]
+struct Places(Arc<Mutex<State>>);
+
+struct State {
+    all: usize,
+    taken: usize,
+    asked: u64,
+    waiting: BTreeMap<(Came, u64), (usize, oneshot::Sender<Held>)>,
+}
+
+/// Places that somebody has; they are free again when this is dropped.
+struct Held {
+    places: Places,
+    count: usize,
+}
+
+impl Places {
+    fn new(all: usize) -> Self {
+        Self(Arc::new(Mutex::new(State { all, taken: 0, asked: 0, waiting: BTreeMap::new() })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait(&self, came: Came, count: usize) -> Held {
+        let coming = {
+            let mut state = self.state();
+            let (give, coming) = oneshot::channel();
+            let asked = state.asked;
+            state.asked += 1;
+            let count = count.min(state.all);
+            state.waiting.insert((came, asked), (count, give));
+            coming
+        };
+        self.serve();
+        match coming.await {
+            Ok(held) => held,
+            Err(_dropped) => unreachable!("a sender waits until it is served, and the places live as long as this handle"),
+        }
+    }
+
+    /// Takes places whether they are free or not.
+    fn take(&self, count: usize) -> Held {
+        let mut state = self.state();
+        let count = count.min(state.all);
+        state.taken += count;
+        Held { places: self.clone(), count }
+    }
+
+    /// Gives free places to those who wait.
+    fn serve(&self) {
+        loop {
+            let next = {
+                let mut state = self.state();
+                let Some(first) = state.waiting.first_entry() else { return };
+                let count = first.get().0;
+                if state.taken + count > state.all {
+                    return;
+                }
+                state.taken += count;
+                state.waiting.pop_first()
+            };
+            if let Some((_, (count, give))) = next {
+                // To whoever does not wait any more it comes back, and its end frees it.
+                let _ = give.send(Held { places: self.clone(), count });
+            }
+        }
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        self.turns.busy.send_modify(|busy| *busy -= 1);
-    }
-}
-
-/// A turn that does not count for as long as this lives, however it ends.
-struct Resting<'a>(&'a Turns);
-
-impl<'a> Resting<'a> {
-    fn of(turns: &'a Turns) -> Self {
-        turns.busy.send_modify(|busy| *busy -= 1);
-        Self(turns)
-    }
-}
-
-impl Drop for Resting<'_> {
-    fn drop(&mut self) {
-        self.0.busy.send_modify(|busy| *busy += 1);
+        self.places.state().taken -= self.count;
+        self.places.serve();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
 
     const SOON: Duration = Duration::from_millis(100);
     const LONG: Duration = Duration::from_millis(300);
 
-    fn one_at_a_time() -> Arc<Turns> {
-        Arc::new(Turns { rest_min: LONG, ..Turns::new(1) })
+    fn places(jobs: usize) -> Arc<Turns> {
+        Arc::new(Turns { rest_min: LONG, ..Turns::new(jobs) })
+    }
+
+    fn taken(turns: &Turns) -> usize {
+        turns.places.state().taken
     }
 
     #[tokio::test]
-    async fn a_long_rest_lets_another_begin_and_whoever_rested_comes_back_on_time() {
-        let turns = one_at_a_time();
-        let first = turns.begin().await;
-        assert!(timeout(SOON, turns.begin()).await.is_err(), "one at a time");
-        let (second, ()) = tokio::join!(timeout(SOON, turns.begin()), first.rest(LONG));
-        let second = second.expect("the first one rests");
-        assert_eq!(*turns.busy.borrow(), 2, "it came back although the second is at work");
+    async fn a_long_rest_lets_another_begin_and_whoever_rested_is_the_next_one() {
+        let turns = places(1);
+        let first = turns.begin(1).await;
+        assert!(timeout(SOON, turns.begin(1)).await.is_err(), "one at a time");
+        let others = async {
+            let second = timeout(SOON, turns.begin(1)).await.expect("the first one rests");
+            let mut third = Box::pin(turns.begin(1));
+            assert!(timeout(2 * LONG, &mut third).await.is_err(), "the second is at work");
+            drop(second);
+            assert!(timeout(SOON, &mut third).await.is_err(), "the first came back before the third");
+            third
+        };
+        let (third, ()) = tokio::join!(others, first.rest(LONG));
         drop(first);
-        assert!(timeout(SOON, turns.begin()).await.is_err(), "the second is still at work");
-        drop(second);
-        assert!(timeout(SOON, turns.begin()).await.is_ok());
+        assert!(timeout(SOON, third).await.is_ok());
     }
 
     #[tokio::test]
-    async fn neither_a_short_rest_nor_one_that_is_cut_off_gives_a_place_away() {
-        let turns = one_at_a_time();
-        let first = turns.begin().await;
-        let (second, ()) = tokio::join!(timeout(LONG, turns.begin()), first.rest(LONG / 2));
+    async fn neither_a_short_rest_nor_one_that_is_cut_off_leaves_places_taken_twice() {
+        let turns = places(1);
+        let first = turns.begin(1).await;
+        let (second, ()) = tokio::join!(timeout(LONG, turns.begin(1)), first.rest(LONG / 2));
         assert!(second.is_err());
         assert!(timeout(SOON, first.rest(LONG)).await.is_err());
-        assert_eq!(*turns.busy.borrow(), 1, "it is at work again");
+        drop(first);
+        assert_eq!(taken(&turns), 0);
+    }
+
+    #[tokio::test]
+    async fn what_needs_more_than_there_is_takes_all_and_is_not_passed_by() {
+        let turns = places(2);
+        let light = turns.begin(1).await;
+        let mut heavy = Box::pin(turns.begin(3));
+        assert!(timeout(SOON, &mut heavy).await.is_err());
+        let mut late = Box::pin(turns.begin(1));
+        assert!(timeout(SOON, &mut late).await.is_err(), "there is a place, and somebody waits for two");
+        drop(light);
+        let heavy = timeout(SOON, heavy).await.expect("all places are free");
+        assert!(timeout(SOON, &mut late).await.is_err());
+        drop(heavy);
+        assert!(timeout(SOON, late).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_wait_any_more_keeps_no_place() {
+        let turns = places(1);
+        let first = turns.begin(1).await;
+        assert!(timeout(SOON, turns.begin(1)).await.is_err());
+        drop(first);
+        assert_eq!(taken(&turns), 0);
     }
 }

@@ -60,6 +60,14 @@ pub(super) async fn settings(cluster: &PostgresCluster, from: &Node) -> Result<s
     answer.json().await.map_err(|e| words(&e))
 }
 
+/// Whether one node's Patroni is in maintenance mode, by its own word.
+pub(super) async fn is_paused(cluster: &PostgresCluster, of: &Node) -> Result<bool, String> {
+    let url = format!("https://{}/patroni", of.socket(PORT));
+    let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?;
+    let status: serde_json::Value = answer.json().await.map_err(|e| words(&e))?;
+    Ok(status["pause"] == true)
+}
+
 /// Merges a JSON document into the settings; null removes one.
 pub(super) async fn change_settings(cluster: &PostgresCluster, from: &Node, change: &'static str) -> Result<(), String> {
     let url = format!("https://{}/config", from.socket(PORT));

@@ -100,6 +100,14 @@ impl PostgresCluster {
         Err(last)
     }
 
+    /// Whether a server's Patroni is in maintenance mode, in which it promotes nobody and starts nothing again.
+    ///
+    /// # Errors
+    /// In words, when it does not answer.
+    pub async fn is_paused(&self, server: &Node) -> Result<bool, String> {
+        patroni::is_paused(self, server).await
+    }
+
     /// Merges a JSON document (its members set to null are removed) into the settings that all servers share. Patroni applies them in
     /// its next rounds.
     ///

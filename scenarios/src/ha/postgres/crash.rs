@@ -36,7 +36,7 @@ pub const PRIMARY_KILLED: Scenario = Scenario {
         KERNEL_LIVES,
         BETWEEN_PROBES,
     ],
-    sabotages: &[sabotage::PATRONI_FROZEN, sabotage::NO_TRANSACTIONS, sabotage::LISTS_WITHOUT_TRANSACTIONS],
+    sabotages: &[sabotage::PATRONI_FROZEN, sabotage::PATRONI_PAUSED, sabotage::NO_TRANSACTIONS, sabotage::LISTS_WITHOUT_TRANSACTIONS],
     run: |trial| Box::pin(Plan::of(Case::PrimaryKilled, Course::returns().leader_moves()).with_checked_loads().carry_out(trial)),
     ..FRAME
 };

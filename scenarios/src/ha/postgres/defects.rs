@@ -60,6 +60,8 @@ impl Defects {
         } else if self.has(&sabotage::SYNCHRONOUS_MODE_OFF) || self.has(&sabotage::NO_SYNCHRONOUS_MODE) || self.has(&sabotage::SPLIT_BRAIN)
         {
             asynchronous(&self.cluster).await?;
+        } else if self.has(&sabotage::PATRONI_PAUSED) {
+            self.pause().await?;
         } else if self.has(&sabotage::POOL_PINNED) || self.has(&sabotage::LEADER_UNAWARE) {
             pooler::pin(&self.cluster, &primary).await?;
         } else if self.has(&sabotage::ALL_STANDBYS_AWAITED) || self.has(&sabotage::DEAD_STANDBY_AWAITED) {
@@ -131,6 +133,17 @@ impl Defects {
             // As above.
             let _ = follower.start().await;
         });
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<(), ScenarioError> {
+        settings::change(&self.cluster, settings::PAUSED).await?;
+        for server in self.cluster.servers() {
+            within("maintenance mode", SETTINGS_LIMIT, Duration::from_millis(250), || async {
+                if self.cluster.is_paused(server).await? { Ok(()) } else { Err(format!("{} is not in it", server.name())) }
+            })
+            .await?;
+        }
         Ok(())
     }
 

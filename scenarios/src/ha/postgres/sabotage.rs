@@ -12,6 +12,13 @@ pub const PATRONI_FROZEN: Sabotage = Sabotage {
 /// The same, where the fault takes its effect later.
 pub const PATRONI_FROZEN_INTERRUPTS: Sabotage = Sabotage { expects: "service-interrupted", ..PATRONI_FROZEN };
 
+/// An administrator has forgotten to end the maintenance.
+pub const PATRONI_PAUSED: Sabotage = Sabotage {
+    id: "patroni-paused",
+    what: "Patroni is in maintenance mode (`patronictl pause`), in which it promotes nobody",
+    expects: "recovery-too-late",
+};
+
 /// Commits are acknowledged before anybody else has them.
 pub const SYNCHRONOUS_MODE_OFF: Sabotage =
     Sabotage { id: "synchronous-mode-off", what: "synchronous_mode is false", expects: "acknowledged-writes-lost" };

@@ -11,6 +11,8 @@ use crate::ScenarioError;
 pub const ASYNCHRONOUS: &str = "config/patroni-settings/asynchronous.json";
 /// A leader that reaches every other server leads on without etcd.
 pub const FAILSAFE: &str = "config/patroni-settings/failsafe.json";
+/// Patroni is in maintenance mode.
+pub const PAUSED: &str = "config/patroni-settings/paused.json";
 /// Acknowledges when two standbys have a commit, or not at all.
 pub const STRICT: &str = "config/patroni-settings/strict.json";
 /// Nothing is flushed to the disk.
