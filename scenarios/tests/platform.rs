@@ -36,7 +36,7 @@ use dora_reports::{
 };
 use dora_scenarios::{
     Sabotage, Scenario, core_ids,
-    runner::{Choice, Job, Part, Session, SessionOptions, describe_platform, new_evidence, note_what_images_lack, proof_of},
+    runner::{Choice, Job, Part, Session, SessionOptions, describe_platform, new_evidence, note_what_images_lack, proof_of, runtime},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use time::OffsetDateTime;
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     install_provider();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let runtime = Runtime::new().expect("a test process can start a runtime");
+    let runtime = runtime().expect("a test process can start a runtime");
     if let Err(error) = dora_harness::patience::check() {
         eprintln!("error: {error}");
         return ExitCode::from(2);

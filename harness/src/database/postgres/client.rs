@@ -1,14 +1,24 @@
 //! Connections as an application makes them: TLS 1.3, chain and address verified, a password that does not cross the line.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::LazyLock, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
-use tokio::time::timeout;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::security::Secret;
+
+/// Logins have a runtime of their own. The driver hashes a password 4096 times and after every fifth lets all other tasks of its runtime go
+/// first (sqlx-postgres 0.9, `sasl::hi`): behind the operations of several loads that took more than four seconds, in which every prober
+/// was blind and every client was kept out by itself.
+static LOGINS: LazyLock<io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).thread_name("logins").enable_all().build());
 
 /// A connection or a question failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,5 +64,14 @@ pub async fn connect(login: &Login, limit: Duration) -> Result<PgConnection, Acc
     };
     // A statement that is slow under a fault is measured, not commented on by the driver.
     let options = options.disable_statement_logging();
-    Ok(timeout(limit, options.connect()).await.map_err(|_elapsed| AccessError::Deadline(limit))??)
+    let logins = LOGINS.as_ref().map_err(|error| sqlx::Error::Io(io::Error::new(error.kind(), error.to_string())))?;
+    // Ended with this future, if that is dropped before.
+    let mut login = JoinSet::new();
+    login.spawn_on(async move { options.connect().await }, logins.handle());
+    match timeout(limit, login.join_next()).await {
+        Ok(Some(Ok(connection))) => Ok(connection?),
+        Ok(Some(Err(ended))) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        // Nobody else ends it.
+        Ok(_) | Err(_) => Err(AccessError::Deadline(limit)),
+    }
 }
