@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::LatencyHistogram;
-
 /// One finished operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
@@ -36,26 +34,36 @@ pub fn buckets(samples: &[Sample], width: Duration) -> Vec<Bucket> {
     let (Some(first), Some(last)) = (samples.iter().map(|s| index(s.ended)).min(), samples.iter().map(|s| index(s.ended)).max()) else {
         return Vec::new();
     };
-    let mut cells = vec![(LatencyHistogram::new(), 0_u64); last - first + 1];
+    let mut cells = vec![(Vec::new(), 0_u64); last - first + 1];
     for sample in samples {
-        let (histogram, failed) = &mut cells[index(sample.ended) - first];
+        let (latencies, failed) = &mut cells[index(sample.ended) - first];
         if sample.ok {
-            histogram.record(sample.latency);
+            latencies.push(sample.latency);
         } else {
             *failed += 1;
         }
     }
     cells
-        .iter()
+        .into_iter()
         .enumerate()
-        .map(|(offset, (histogram, failed))| Bucket {
-            start_ms: (first + offset) as f64 * width.as_secs_f64() * 1e3,
-            throughput_per_s: histogram.count() as f64 / width.as_secs_f64(),
-            p50_ms: histogram.quantile_ms(0.5),
-            p99_ms: histogram.quantile_ms(0.99),
-            failed: *failed,
+        .map(|(offset, (mut latencies, failed))| {
+            latencies.sort_unstable();
+            Bucket {
+                start_ms: (first + offset) as f64 * width.as_secs_f64() * 1e3,
+                throughput_per_s: latencies.len() as f64 / width.as_secs_f64(),
+                p50_ms: quantile_ms(&latencies, 0.5),
+                p99_ms: quantile_ms(&latencies, 0.99),
+                failed,
+            }
         })
         .collect()
+}
+
+/// The least of the sorted latencies that the share `quantile` (above 0, at most 1) of them does not exceed. Few lie in one bucket: a
+/// histogram of the whole range for each of hundreds would cost a hundred times as much.
+fn quantile_ms(sorted: &[Duration], quantile: f64) -> Option<f64> {
+    let rank = (quantile * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).map(|latency| latency.as_secs_f64() * 1e3)
 }
 
 #[cfg(test)]
@@ -69,5 +77,15 @@ mod tests {
         assert_eq!(buckets.len(), 3);
         assert_eq!((buckets[1].throughput_per_s, buckets[1].p50_ms), (0.0, None));
         assert_eq!(buckets[2].failed, 1);
+        assert_eq!(buckets[2].p50_ms, Some(2.0));
+    }
+
+    #[test]
+    fn a_quantile_is_the_nearest_rank() {
+        let latencies: Vec<Duration> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(quantile_ms(&latencies, 0.5), Some(100.0));
+        assert_eq!(quantile_ms(&latencies, 0.99), Some(198.0));
+        assert_eq!(quantile_ms(&latencies[..1], 0.99), Some(1.0));
+        assert_eq!(quantile_ms(&[], 0.5), None);
     }
 }

@@ -31,6 +31,8 @@ const BASELINE: Duration = Duration::from_secs(6);
 const SERVED_LIMIT: Duration = Duration::from_secs(20);
 /// Load after redundancy is whole.
 const AFTERWARDS: Duration = Duration::from_secs(3);
+/// How often redundancy is asked for. The question reads every copy, which a node that catches up also has to serve.
+const REDUNDANCY_EVERY: Duration = Duration::from_millis(500);
 /// How long is waited beyond the objective, so that a late recovery is measured and not cut off.
 const BEYOND: Duration = Duration::from_secs(10);
 /// A proof that is about something else need not wait for redundancy as long as is promised.
@@ -284,7 +286,7 @@ async fn regain_redundancy(
     healing_ms: f64,
 ) -> Option<f64> {
     let limit = redundancy_limit(trial.sabotage.map(|sabotage| sabotage.expects), goal.redundancy);
-    let whole = within("redundancy", limit, Duration::from_millis(250), || judge::is_whole(target, hit, recorder)).await;
+    let whole = within("redundancy", limit, REDUNDANCY_EVERY, || judge::is_whole(target, hit, recorder)).await;
     let at = whole.as_ref().ok().map(|()| trial.now_ms());
     if at.is_some() {
         trial.note("role", "every node has its role, every copy is complete");
