@@ -85,7 +85,7 @@ impl Trial {
             ..ScenarioEvidence::default()
         };
         let (started, began) = (Instant::now(), SystemTime::now());
-        Self { scenario, sabotage, promise: promise.clone(), setting, turn, started, began, evidence: Mutex::new(evidence) }
+        Self { scenario, sabotage, promise: *promise, setting, turn, started, began, evidence: Mutex::new(evidence) }
     }
 
     fn evidence(&self) -> MutexGuard<'_, ScenarioEvidence> {

@@ -194,15 +194,14 @@ mod tests {
         let turns = places(1);
         let first = turns.begin(1).await;
         assert!(timeout(SOON, turns.begin(1)).await.is_err(), "one at a time");
+        let mut third = Box::pin(turns.begin(1));
         let others = async {
             let second = timeout(SOON, turns.begin(1)).await.expect("the first one rests");
-            let mut third = Box::pin(turns.begin(1));
             assert!(timeout(2 * LONG, &mut third).await.is_err(), "the second is at work");
             drop(second);
             assert!(timeout(SOON, &mut third).await.is_err(), "the first came back before the third");
-            third
         };
-        let (third, ()) = tokio::join!(others, first.rest(LONG));
+        tokio::join!(others, first.rest(LONG));
         drop(first);
         assert!(timeout(SOON, third).await.is_ok());
     }
