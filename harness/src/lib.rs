@@ -15,6 +15,7 @@ pub mod history;
 pub mod measure;
 pub mod network;
 pub mod patience;
+pub mod places;
 pub mod platform;
 pub mod security;
 pub mod service;

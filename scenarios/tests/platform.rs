@@ -44,7 +44,7 @@ use tokio::runtime::Runtime;
 
 /// Enough for every database to have a trial under way and one waiting.
 const THREADS: usize = 12;
-/// Trials at the same time: what decides a test run must not be that two cores had no time for it.
+/// Work at the same time, as `--jobs` counts it: what decides a test run must not be that two cores had no time for it.
 const JOBS: usize = 4;
 
 /// Sustained operation in tests: enough to see that it does not break down again at once; `dora conform` shows a minute.

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bollard::Docker;
 use tokio::time::timeout;
 
-use super::{EngineError, kept_logs::KeptLogs, start_queue::StartQueue};
+use super::{EngineError, kept_logs::KeptLogs};
+use crate::places::Places;
 
 /// How many containers are created at the same time: more only queue up inside the engine, and a queue here knows who must go first.
 const CREATE_SLOTS: usize = 6;
@@ -14,7 +15,7 @@ const CREATE_SLOTS: usize = 6;
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) docker: Docker,
-    pub(super) starts: StartQueue,
+    pub(super) starts: Places,
     /// Set where the logs of nodes are kept.
     pub(super) kept_logs: Option<Arc<KeptLogs>>,
 }
@@ -44,7 +45,7 @@ impl Engine {
             .await
             .map_err(|error| EngineError::Unreachable { reason: error.to_string() })?;
         match timeout(Duration::from_secs(5), docker.ping()).await {
-            Ok(Ok(_)) => Ok(Self { docker, starts: StartQueue::new(CREATE_SLOTS), kept_logs: None }),
+            Ok(Ok(_)) => Ok(Self { docker, starts: Places::new(CREATE_SLOTS), kept_logs: None }),
             Ok(Err(error)) => Err(EngineError::Unreachable { reason: error.to_string() }),
             Err(_elapsed) => Err(EngineError::Unreachable { reason: "no answer within 5 s".into() }),
         }

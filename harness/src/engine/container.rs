@@ -21,8 +21,8 @@ use testcontainers::{
 };
 use tokio::time::timeout;
 
-use super::{Engine, EngineError, Rank, RunId, RunKind, labels};
-use crate::patience::stretched;
+use super::{Engine, EngineError, RunId, RunKind, labels};
+use crate::{patience::stretched, places::Rank};
 
 /// A log is there already: its pieces follow each other.
 const LOG_LIMIT: Duration = Duration::from_secs(20);
@@ -125,7 +125,7 @@ impl Engine {
             networking_config: Some(NetworkingConfig { endpoints_config: Some([(spec.network.to_owned(), endpoint)].into()) }),
             ..ContainerCreateBody::default()
         };
-        let _slot = self.starts.slot(spec.rank).await;
+        let _slot = self.starts.wait(spec.rank, 1).await;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let failed = |error: bollard::errors::Error| {
             let otherwise = |reason| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
@@ -180,7 +180,7 @@ impl Engine {
                 host.devices = Some(devices.iter().map(|path| super::volume_probe::device(path)).collect());
             }
         });
-        let slot = self.starts.slot(spec.rank).await;
+        let slot = self.starts.wait(spec.rank, 1).await;
         let started = request.start().await;
         drop(slot);
         match started {

@@ -15,7 +15,6 @@ mod labels;
 mod network;
 pub mod reaper;
 mod run_id;
-mod start_queue;
 pub mod sweep;
 mod volume_probe;
 
@@ -32,5 +31,4 @@ pub use labels::{LABEL_KIND, LABEL_NODE, LABEL_RUN, RunKind};
 pub use network::RunNetwork;
 pub(crate) use network::gateway_of;
 pub use run_id::{RunId, RunIdError};
-pub(crate) use start_queue::Rank;
 pub(crate) use volume_probe::VolumeProbe;

@@ -49,8 +49,8 @@ impl<W: Future> Future for AsLoad<W> {
 
 /// The processor time of this thread so far.
 fn thread_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).unwrap_or_default()
+    // A clock that began with the thread is never before its zero.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default().as_nanos() as u64
 }
 
 /// The name is in parentheses and may hold anything, blanks and parentheses among it.

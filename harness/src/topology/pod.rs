@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Equipment, Exception, Ground, GroundError, Node, node::NodeRecord, start_order, starts::Progress};
 use crate::{
-    engine::{HolderSpec, MemberSpec, Rank, RunNetwork},
+    engine::{HolderSpec, MemberSpec, RunNetwork},
+    places::Rank,
     security::TlsProber,
     volume::{CIPHER_DIR, DATA_DIR, VolumePlan},
 };

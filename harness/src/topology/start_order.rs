@@ -1,6 +1,6 @@
 //! Which nodes are started first: a platform is ready when its slowest part is.
 
-use crate::engine::Rank;
+use crate::places::Rank;
 
 /// The images, by name in the catalogue, whose nodes are waited for longest from their start on. A Neo4j core is a JVM that finds the others,
 /// elects, and only then lets a read replica copy the store; Patroni waits for etcd, its replicas for the primary, and the pooler for

@@ -24,7 +24,7 @@ const DEFAULT: &str = "dora.toml";
 pub struct Config {
     /// `development`, `staging` or `production`.
     profile: Option<String>,
-    /// Scenarios at the same time.
+    /// Work at the same time.
     pub jobs: Option<u16>,
     /// Seconds of sustained operation on the survivors of a fault.
     pub sustain_s: Option<u64>,

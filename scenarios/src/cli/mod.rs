@@ -117,7 +117,7 @@ struct PlatformArgs {
 struct RunOptions {
     #[command(flatten)]
     platform: PlatformArgs,
-    /// Scenarios at the same time (default: two a core, eight at most)
+    /// Work at the same time: a failover counts one, security and restores two, encryption at rest three (default: two a core, 16 at most)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(JOBS_MAX)))]
     jobs: Option<u16>,
     /// How long sustained operation on the survivors of a fault is shown (default: 60)

@@ -1,13 +1,13 @@
 //! Who may run when: so much work at the same time as the machine carries, and some of it alone.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use dora_harness::places::{Held, Places, Rank};
 use tokio::{
-    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, oneshot},
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{sleep, timeout},
 };
 
@@ -15,6 +15,10 @@ use tokio::{
 const REST_MIN: Duration = Duration::from_secs(20);
 /// Whoever rested comes back after this time even where there is no place: what it watches goes on.
 pub(super) const BACK_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whoever rested is served before whoever is new.
+const BACK: Rank = 0;
+const NEW: Rank = 1;
 
 /// Who may run when; sessions side by side share it.
 pub(crate) struct Turns {
@@ -45,7 +49,7 @@ impl Turns {
 
     /// Waits for as many places as a scenario of this weight takes, or for all where there are fewer, and begins.
     pub(super) async fn begin(self: &Arc<Self>, weight: usize) -> Turn {
-        let held = self.places.wait(Came::New, weight).await;
+        let held = self.places.wait(NEW, weight).await;
         Turn { turns: Arc::clone(self), weight, held: Mutex::new(Some(held)) }
     }
 
@@ -78,99 +82,12 @@ impl Turn {
         }
         self.hold(None);
         sleep(time).await;
-        let back = timeout(BACK_LIMIT, places.wait(Came::Back, self.weight)).await;
+        let back = timeout(BACK_LIMIT, places.wait(BACK, self.weight)).await;
         self.hold(Some(back.unwrap_or_else(|_elapsed| places.take(self.weight))));
     }
 
     fn hold(&self, held: Option<Held>) {
-        let before = std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), held);
-        drop(before);
-    }
-}
-
-/// In which order places are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Came {
-    Back,
-    New,
-}
-
-/// A number of places. Whoever waits first is first, so what needs many is not passed by for ever.
-#[derive(Clone)]
-struct Places(Arc<Mutex<State>>);
-
-struct State {
-    all: usize,
-    taken: usize,
-    asked: u64,
-    waiting: BTreeMap<(Came, u64), (usize, oneshot::Sender<Held>)>,
-}
-
-/// Places that somebody has; they are free again when this is dropped.
-struct Held {
-    places: Places,
-    count: usize,
-}
-
-impl Places {
-    fn new(all: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { all, taken: 0, asked: 0, waiting: BTreeMap::new() })))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn wait(&self, came: Came, count: usize) -> Held {
-        let coming = {
-            let mut state = self.state();
-            let (give, coming) = oneshot::channel();
-            let asked = state.asked;
-            state.asked += 1;
-            let count = count.min(state.all);
-            state.waiting.insert((came, asked), (count, give));
-            coming
-        };
-        self.serve();
-        match coming.await {
-            Ok(held) => held,
-            Err(_dropped) => unreachable!("a sender waits until it is served, and the places live as long as this handle"),
-        }
-    }
-
-    /// Takes places whether they are free or not.
-    fn take(&self, count: usize) -> Held {
-        let mut state = self.state();
-        let count = count.min(state.all);
-        state.taken += count;
-        Held { places: self.clone(), count }
-    }
-
-    /// Gives free places to those who wait.
-    fn serve(&self) {
-        loop {
-            let next = {
-                let mut state = self.state();
-                let Some(first) = state.waiting.first_entry() else { return };
-                let count = first.get().0;
-                if state.taken + count > state.all {
-                    return;
-                }
-                state.taken += count;
-                state.waiting.pop_first()
-            };
-            if let Some((_, (count, give))) = next {
-                // To whoever does not wait any more it comes back, and its end frees it.
-                let _ = give.send(Held { places: self.clone(), count });
-            }
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.places.state().taken -= self.count;
-        self.places.serve();
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 }
 
@@ -183,10 +100,6 @@ mod tests {
 
     fn places(jobs: usize) -> Arc<Turns> {
         Arc::new(Turns { rest_min: LONG, ..Turns::new(jobs) })
-    }
-
-    fn taken(turns: &Turns) -> usize {
-        turns.places.state().taken
     }
 
     #[tokio::test]
@@ -214,7 +127,7 @@ mod tests {
         assert!(second.is_err());
         assert!(timeout(SOON, first.rest(LONG)).await.is_err());
         drop(first);
-        assert_eq!(taken(&turns), 0);
+        assert_eq!(turns.places.taken(), 0);
     }
 
     #[tokio::test]
@@ -238,6 +151,6 @@ mod tests {
         let first = turns.begin(1).await;
         assert!(timeout(SOON, turns.begin(1)).await.is_err());
         drop(first);
-        assert_eq!(taken(&turns), 0);
+        assert_eq!(turns.places.taken(), 0);
     }
 }

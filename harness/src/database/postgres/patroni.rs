@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::PostgresCluster;
@@ -46,25 +46,26 @@ fn client(cluster: &PostgresCluster) -> Result<reqwest::Client, String> {
         .map_err(|e| e.to_string())
 }
 
-/// The cluster as one node sees it.
-pub(super) async fn view(cluster: &PostgresCluster, from: &Node) -> Result<Vec<MemberState>, String> {
-    let url = format!("https://{}/cluster", from.socket(PORT));
-    let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?.error_for_status().map_err(|e| words(&e))?;
-    Ok(answer.json::<View>().await.map_err(|e| words(&e))?.members)
-}
-
-/// The settings of the whole cluster.
-pub(super) async fn settings(cluster: &PostgresCluster, from: &Node) -> Result<serde_json::Value, String> {
-    let url = format!("https://{}/config", from.socket(PORT));
+/// What one node answers to a question.
+async fn ask<A: DeserializeOwned>(cluster: &PostgresCluster, of: &Node, path: &str) -> Result<A, String> {
+    let url = format!("https://{}/{path}", of.socket(PORT));
     let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?.error_for_status().map_err(|e| words(&e))?;
     answer.json().await.map_err(|e| words(&e))
 }
 
+/// The cluster as one node sees it.
+pub(super) async fn view(cluster: &PostgresCluster, from: &Node) -> Result<Vec<MemberState>, String> {
+    Ok(ask::<View>(cluster, from, "cluster").await?.members)
+}
+
+/// The settings of the whole cluster.
+pub(super) async fn settings(cluster: &PostgresCluster, from: &Node) -> Result<serde_json::Value, String> {
+    ask(cluster, from, "config").await
+}
+
 /// Whether one node's Patroni is in maintenance mode, by its own word.
 pub(super) async fn is_paused(cluster: &PostgresCluster, of: &Node) -> Result<bool, String> {
-    let url = format!("https://{}/patroni", of.socket(PORT));
-    let answer = client(cluster)?.get(url).send().await.map_err(|e| words(&e))?;
-    let status: serde_json::Value = answer.json().await.map_err(|e| words(&e))?;
+    let status: serde_json::Value = ask(cluster, of, "patroni").await?;
     Ok(status["pause"] == true)
 }
 
