@@ -19,7 +19,7 @@ use testcontainers::{
     core::{Mount, client::ClientError},
     runners::AsyncRunner as _,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
 use crate::{patience::stretched, places::Rank};
@@ -93,6 +93,8 @@ pub(crate) struct MemberSpec<'a> {
     pub devices: Vec<String>,
     pub memory_bytes: i64,
     pub rank: Rank,
+    /// For how long it keeps its place among the starts after it runs.
+    pub loads_for: Duration,
 }
 
 /// The capabilities that the start script needs before it drops all of them: hand files to the database's user, become it.
@@ -182,7 +184,15 @@ impl Engine {
         });
         let slot = self.starts.wait(spec.rank, 1).await;
         let started = request.start().await;
-        drop(slot);
+        let loads_for = if started.is_ok() { spec.loads_for } else { Duration::ZERO };
+        if loads_for.is_zero() {
+            drop(slot);
+        } else {
+            tokio::spawn(async move {
+                sleep(loads_for).await;
+                drop(slot);
+            });
+        }
         match started {
             // The run's label and its reaper decide how long it lives, not a destructor in the middle of a fault.
             Ok(container) => {

@@ -122,6 +122,7 @@ impl Ground {
             devices,
             memory_bytes,
             rank,
+            loads_for: start_order::loads_for(&spec.image, &spec.role),
         };
         let key = async {
             match &opening {
