@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use dora_harness::{engine::EngineError, security::redacted, topology::Node};
-use dora_reports::evidence::{FaultEvidence, LogExcerpt, ScenarioEvidence, Verdict};
+use dora_reports::evidence::{FaultEvidence, Finding, LogExcerpt, ScenarioEvidence, Verdict};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -32,16 +32,32 @@ pub(crate) async fn of(node: &Node, faults: &[FaultEvidence], began: SystemTime,
     Some(LogExcerpt { node: node.name().to_owned(), lines })
 }
 
-/// Adds an excerpt of each of these nodes to evidence that is red or undecided, unless it has one; those that were struck go first.
+/// Adds to evidence that is red or undecided which of these nodes the kernel ended for their memory, and an excerpt of each unless it has
+/// one; those that were struck go first.
 pub(crate) async fn explain(evidence: &mut ScenarioEvidence, mut nodes: Vec<Node>, began: SystemTime) {
     if !matches!(evidence.verdict, Verdict::NotSatisfied | Verdict::Inconclusive) {
         return;
     }
+    let ended = join_all(nodes.iter().map(out_of_memory)).await;
+    evidence.findings.extend(ended.into_iter().flatten());
     nodes.retain(|node| evidence.log_excerpts.iter().all(|known| known.node != node.name()));
     nodes.sort_by_key(|node| !evidence.faults.iter().any(|fault| strikes(fault, node.name())));
     nodes.truncate(NODES_MAX);
     let excerpts = join_all(nodes.iter().map(|node| of(node, &evidence.faults, began, LINES))).await;
     evidence.log_excerpts.extend(excerpts.into_iter().flatten());
+}
+
+/// A node that has ended because it reached its limit. Its own log says nothing of that.
+async fn out_of_memory(node: &Node) -> Option<Finding> {
+    let state = timeout(READ_LIMIT, node.state()).await.ok()?.ok()?;
+    let mebibytes = node.memory_limit_bytes() >> 20;
+    (state.oom_killed && !state.running).then(|| {
+        let message = format!(
+            "the kernel ended {}, which had reached its limit of {mebibytes} MiB of memory (`memory_mib` in fixtures/topology)",
+            node.name()
+        );
+        Finding::note("out-of-memory", message)
+    })
 }
 
 async fn read(node: &Node, since: Option<SystemTime>, count: usize) -> Result<Vec<String>, EngineError> {

@@ -38,7 +38,7 @@ const PAIR: usize = 2;
 /// The jobs of one database that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
-/// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other in their order, those of
+/// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other, those of
 /// the longest lane on two clusters, and at the end those that need many parts. The second cluster leaves to the first what needs more
 /// than its own part of the platform.
 /// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
@@ -66,6 +66,9 @@ pub async fn run_all(
     for job in jobs {
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
+    for lane in lanes.values_mut().step_by(2) {
+        light_first(lane.get_mut().unwrap_or_else(PoisonError::into_inner));
+    }
     let all = join_all(lanes.values().map(|lane| work_off(session, lane, started, ended)));
     let beside = async {
         let database = long?;
@@ -88,6 +91,12 @@ pub async fn run_all(
     let left = lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
     one_by_one(left.chain(last).collect()).await;
     problem
+}
+
+/// Puts what weighs little first, otherwise in the same order. Every other lane does: where all of them come to what weighs most at the same
+/// time, one works and the others wait, with a place that nobody can use.
+fn light_first(lane: &mut VecDeque<&Job>) {
+    lane.make_contiguous().sort_by_key(|job| job.scenario.weight());
 }
 
 /// Takes jobs as long as there are any that fit and the cluster can be used: a broken one must not use up what the other can still decide.
@@ -126,6 +135,20 @@ mod tests {
         let of = |database: Database, count: usize| jobs.iter().filter(move |job| job.scenario.database == database).take(count);
         assert_eq!(long_lane(&of(Database::Postgres, LANE_MAX).collect::<Vec<_>>()), None);
         assert_eq!(long_lane(&[]), None);
+    }
+
+    #[test]
+    fn what_weighs_little_comes_first_in_its_own_order() {
+        let jobs: Vec<Job> = all()
+            .into_iter()
+            .filter(|scenario| scenario.database == Database::Redis)
+            .map(|scenario| Job { scenario, sabotage: None })
+            .collect();
+        let mut lane: VecDeque<&Job> = jobs.iter().collect();
+        light_first(&mut lane);
+        assert!(lane.iter().map(|job| job.scenario.weight()).is_sorted());
+        let ha = |jobs: &mut dyn Iterator<Item = &'static str>| jobs.filter(|id| id.starts_with("ha/")).collect::<Vec<_>>();
+        assert_eq!(ha(&mut lane.iter().map(|job| job.scenario.id)), ha(&mut jobs.iter().map(|job| job.scenario.id)));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Who may run when: so much work at the same time as the machine carries, and some of it alone.
 
 use std::{
+    fs,
     sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
     time::Duration,
 };
 
 use dora_harness::places::{Held, Places, Rank};
 use tokio::{
-    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Mutex as AsyncMutex, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{sleep, timeout},
 };
 
@@ -15,6 +17,14 @@ use tokio::{
 const REST_MIN: Duration = Duration::from_secs(20);
 /// Whoever rested comes back after this time even where there is no place: what it watches goes on.
 pub(super) const BACK_LIMIT: Duration = Duration::from_secs(30);
+
+/// With more tasks than this waiting for each core on average, healthy databases miss their objectives: nothing new begins.
+const LOAD_PER_CORE_MAX: f64 = 8.0;
+/// A machine that is that busy for longer is so by something else, and waiting does not help.
+const CALM_LIMIT: Duration = Duration::from_secs(60);
+const CALM_EVERY: Duration = Duration::from_secs(2);
+/// What begins shows in the machine's load only after a while.
+const APART: Duration = Duration::from_secs(3);
 
 /// Whoever rested is served before whoever is new.
 const BACK: Rank = 0;
@@ -27,6 +37,11 @@ pub(crate) struct Turns {
     places: Places,
     /// A shorter rest gives no place away.
     rest_min: Duration,
+    /// One at a time waits for the machine.
+    entry: AsyncMutex<()>,
+    /// The load of the machine above which nothing new begins, and for how long at most.
+    load_max: f64,
+    calm_limit: Duration,
     /// Why none of them begins another scenario.
     given_up: Mutex<Option<String>>,
 }
@@ -34,7 +49,16 @@ pub(crate) struct Turns {
 impl Turns {
     /// For so much work at the same time: see [`crate::Scenario::weight`].
     pub(super) fn new(jobs: usize) -> Self {
-        Self { quiet: RwLock::new(()), places: Places::new(jobs.max(1)), rest_min: REST_MIN, given_up: Mutex::new(None) }
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self {
+            quiet: RwLock::new(()),
+            places: Places::new(jobs.max(1)),
+            rest_min: REST_MIN,
+            entry: AsyncMutex::new(()),
+            load_max: LOAD_PER_CORE_MAX * cores as f64,
+            calm_limit: CALM_LIMIT,
+            given_up: Mutex::new(None),
+        }
     }
 
     /// Waits until nobody runs who has to be alone, and keeps them out.
@@ -47,9 +71,21 @@ impl Turns {
         self.quiet.write().await
     }
 
-    /// Waits for as many places as a scenario of this weight takes, or for all where there are fewer, and begins.
+    /// Waits for as many places as a scenario of this weight takes, or for all where there are fewer, then for the machine if it is
+    /// overloaded, and begins.
     pub(super) async fn begin(self: &Arc<Self>, weight: usize) -> Turn {
         let held = self.places.wait(NEW, weight).await;
+        let _entry = self.entry.lock().await;
+        if load().is_some_and(|load| load > self.load_max) {
+            let calm = async {
+                while load().is_some_and(|load| load > self.load_max) {
+                    sleep(CALM_EVERY).await;
+                }
+                sleep(APART).await;
+            };
+            // However busy it still is then.
+            let _ = timeout(self.calm_limit, calm).await;
+        }
         Turn { turns: Arc::clone(self), weight, held: Mutex::new(Some(held)) }
     }
 
@@ -62,6 +98,11 @@ impl Turns {
     pub(super) fn given_up(&self) -> Option<String> {
         self.given_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Tasks that run or wait to, averaged over the last minute by the kernel; [`None`] where it does not tell.
+fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// A scenario at work.
@@ -99,7 +140,15 @@ mod tests {
     const LONG: Duration = Duration::from_millis(300);
 
     fn places(jobs: usize) -> Arc<Turns> {
-        Arc::new(Turns { rest_min: LONG, ..Turns::new(jobs) })
+        Arc::new(Turns { rest_min: LONG, load_max: f64::INFINITY, ..Turns::new(jobs) })
+    }
+
+    #[tokio::test]
+    async fn a_busy_machine_is_waited_for_but_not_for_ever() {
+        let turns = Arc::new(Turns { load_max: -1.0, calm_limit: LONG, ..Turns::new(2) });
+        let mut first = Box::pin(turns.begin(1));
+        assert!(timeout(SOON, &mut first).await.is_err(), "the machine is taken for busy");
+        assert!(timeout(2 * LONG, first).await.is_ok(), "after its limit it begins all the same");
     }
 
     #[tokio::test]
