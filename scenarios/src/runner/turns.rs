@@ -21,7 +21,7 @@ pub(super) const BACK_LIMIT: Duration = Duration::from_secs(30);
 /// With more tasks than this waiting for each core on average, healthy databases miss their objectives: nothing new begins.
 const LOAD_PER_CORE_MAX: f64 = 8.0;
 /// A machine that is that busy for longer is so by something else, and waiting does not help.
-const CALM_LIMIT: Duration = Duration::from_secs(60);
+const CALM_LIMIT: Duration = Duration::from_secs(20);
 const CALM_EVERY: Duration = Duration::from_secs(2);
 /// What begins shows in the machine's load only after a while.
 const APART: Duration = Duration::from_secs(3);
