@@ -76,9 +76,10 @@ impl Turns {
     pub(super) async fn begin(self: &Arc<Self>, weight: usize) -> Turn {
         let held = self.places.wait(NEW, weight).await;
         let _entry = self.entry.lock().await;
-        if load().is_some_and(|load| load > self.load_max) {
+        let busy = || load().is_some_and(|load| load > self.load_max);
+        if busy() {
             let calm = async {
-                while load().is_some_and(|load| load > self.load_max) {
+                while busy() {
                     sleep(CALM_EVERY).await;
                 }
                 sleep(APART).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, PORT, influxql, influxql_with},
+        influxdb::{Consistency, InfluxError, PORT, influxql, influxql_with},
     },
     history::{Outcome, Recorder},
     patience::within,
@@ -101,14 +101,13 @@ pub async fn check(points: &Points, trial: &Trial, hit: &[Node]) -> Result<(), S
 /// spoken to through a connection that is dead, which the engine finds by using it.
 pub async fn tidy_up(points: &Points) -> Result<(), ScenarioError> {
     let attempt = || async {
-        let made = points.influx.databases().await.map_err(|error| error.to_string())?;
-        let owner = points.influx.owner(&points.influx.nodes()[0]).map_err(|error| error.to_string())?;
+        let made = points.influx.databases().await?;
+        let owner = points.influx.owner(&points.influx.nodes()[0])?;
         for database in made.iter().filter(|name| name.starts_with(MADE)) {
-            let statement =
-                influxql_with("administration/drop_database", json!({ "database": database })).map_err(|error| error.to_string())?;
-            owner.query(&statement, None).await.map_err(|error| error.to_string())?;
+            let statement = influxql_with("administration/drop_database", json!({ "database": database }))?;
+            owner.query(&statement, None).await?;
         }
-        Ok::<(), String>(())
+        Ok::<(), InfluxError>(())
     };
     Ok(within("the removal of the databases that were made meanwhile", TIDY_LIMIT, Duration::from_secs(1), attempt).await?)
 }
