@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use bollard::Docker;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{EngineError, kept_logs::KeptLogs};
-use crate::places::Places;
+use crate::places::{Held, Places, Rank};
 
 /// How many containers are created at the same time: more only queue up inside the engine, and a queue here knows who must go first.
 const CREATE_SLOTS: usize = 6;
+/// How long the first of those who ask in the same moment waits for the others, so that the order and not chance decides who is first.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// A cheap handle of the container engine; clones share one connection pool.
 #[derive(Debug, Clone)]
@@ -49,6 +51,14 @@ impl Engine {
             Ok(Err(error)) => Err(EngineError::Unreachable { reason: error.to_string() }),
             Err(_elapsed) => Err(EngineError::Unreachable { reason: "no answer within 5 s".into() }),
         }
+    }
+
+    /// Waits for a place among the starts; it is free again when this is dropped.
+    pub(crate) async fn start_place(&self, rank: Rank) -> Held {
+        if self.starts.taken() == 0 {
+            sleep(GATHER).await;
+        }
+        self.starts.wait(rank, 1).await
     }
 
     /// Asks the engine what it is.

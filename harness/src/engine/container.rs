@@ -72,7 +72,6 @@ pub(crate) struct HolderSpec<'a> {
     pub volumes: Vec<(String, String)>,
     /// Whether it leads packets from one of its legs to another.
     pub forwards: bool,
-    pub rank: Rank,
 }
 
 /// The container in which a node's software runs, inside its holder's namespaces.
@@ -127,7 +126,6 @@ impl Engine {
             networking_config: Some(NetworkingConfig { endpoints_config: Some([(spec.network.to_owned(), endpoint)].into()) }),
             ..ContainerCreateBody::default()
         };
-        let _slot = self.starts.wait(spec.rank, 1).await;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let failed = |error: bollard::errors::Error| {
             let otherwise = |reason| EngineError::Start { node: spec.node.to_owned(), reason, log_tail: Vec::new() };
@@ -182,15 +180,15 @@ impl Engine {
                 host.devices = Some(devices.iter().map(|path| super::volume_probe::device(path)).collect());
             }
         });
-        let slot = self.starts.wait(spec.rank, 1).await;
+        let place = self.start_place(spec.rank).await;
         let started = request.start().await;
         let loads_for = if started.is_ok() { spec.loads_for } else { Duration::ZERO };
         if loads_for.is_zero() {
-            drop(slot);
+            drop(place);
         } else {
             tokio::spawn(async move {
                 sleep(loads_for).await;
-                drop(slot);
+                drop(place);
             });
         }
         match started {

@@ -1,6 +1,6 @@
 //! A node is a pod: a holder that owns address, names and firewall, and in its namespaces the container of the database.
 
-use std::{net::Ipv4Addr, sync::PoisonError};
+use std::{net::Ipv4Addr, sync::PoisonError, time::Duration};
 
 use dora_fixtures::assets;
 use serde::Serialize;
@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{Equipment, Exception, Ground, GroundError, Node, node::NodeRecord, start_order, starts::Progress};
 use crate::{
     engine::{HolderSpec, MemberSpec, RunNetwork},
-    places::Rank,
     security::TlsProber,
     volume::{CIPHER_DIR, DATA_DIR, VolumePlan},
 };
@@ -48,6 +47,9 @@ pub struct PodSpec {
     pub volumes: Vec<(String, String)>,
     /// Memory limit in bytes.
     pub memory_bytes: i64,
+    /// For how long it keeps a processor busy once it runs: it keeps its place among the starts meanwhile, because what is started beside
+    /// it makes both slower. Zero for most.
+    pub loads_for: Duration,
 }
 
 impl Ground {
@@ -81,14 +83,16 @@ impl Ground {
         };
         let rank = start_order::rank(&spec.image);
         let mount = if opening.is_some() { CIPHER_DIR } else { DATA_DIR };
+        let place = engine.start_place(rank).await;
         let data = (engine.create_volume(run, kind, &name, "data", equipment.data_bytes_max).await?, mount.to_owned());
         // A file system in memory would end with the database's container: the holder keeps it.
         let kept = if equipment.data_bytes_max.is_some() { vec![data.clone()] } else { Vec::new() };
-        let holder = self.holder(&shared.network, &spec.seat, &spec.hosts, kept, false, rank).await?;
+        let holder = self.holder(&shared.network, &spec.seat, &spec.hosts, kept, false).await?;
         let mut volumes = vec![data];
         for (purpose, path) in &spec.volumes {
             volumes.push((engine.create_volume(run, kind, &name, purpose, None).await?, path.clone()));
         }
+        drop(place);
         let mut files = spec.files;
         files.extend(equipment.files(engine, run, kind).await?);
         let mut env = spec.env;
@@ -122,7 +126,7 @@ impl Ground {
             devices,
             memory_bytes,
             rank,
-            loads_for: start_order::loads_for(&spec.image, &spec.role),
+            loads_for: spec.loads_for,
         };
         let key = async {
             match &opening {
@@ -207,10 +211,12 @@ impl Ground {
         let seat = Seat { name: name.to_owned(), address: network.next_address()? };
         let kept = volumes.iter().map(|(volume, _)| volume.clone()).collect();
         let before = self.starts.note(name, Progress::Begun);
-        let holder = match self.holder(network, &seat, &[], volumes, forwards, start_order::rank("base")).await {
+        let place = self.inner.engine.start_place(start_order::rank("base")).await;
+        let holder = match self.holder(network, &seat, &[], volumes, forwards).await {
             Ok(holder) => holder,
             Err(error) => return Err(self.undone(name, before, error).await),
         };
+        drop(place);
         self.starts.note(name, Progress::Pod);
         let base = self.inner.options.images.get("base")?;
         let record = NodeRecord {
@@ -237,7 +243,6 @@ impl Ground {
         hosts: &[(String, Ipv4Addr)],
         volumes: Vec<(String, String)>,
         forwards: bool,
-        rank: Rank,
     ) -> Result<String, GroundError> {
         let shared = &self.inner;
         let image = &shared.options.images.get("base")?.reference;
@@ -251,7 +256,6 @@ impl Ground {
             hosts: hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect(),
             volumes,
             forwards,
-            rank,
         };
         Ok(shared.boot.phase(&seat.name, "pod", None, shared.engine.start_holder(spec)).await?)
     }

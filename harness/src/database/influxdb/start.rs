@@ -137,6 +137,7 @@ async fn start_node(
             capabilities: Vec::new(),
             volumes: Vec::new(),
             memory_bytes: form.nodes(&ground.topology().influxdb).memory_bytes(),
+            loads_for: Duration::ZERO,
         })
         .await
 }

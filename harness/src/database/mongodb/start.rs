@@ -130,6 +130,7 @@ async fn start_node(ground: &Ground, spec: &SetSpec, seats: &[Seat], index: usiz
             capabilities: Vec::new(),
             volumes: Vec::new(),
             memory_bytes: arbiter.map_or(spec.memory_bytes, |arbiter| arbiter.memory_bytes),
+            loads_for: Duration::ZERO,
         })
         .await?;
     ground

@@ -1,6 +1,6 @@
 //! What a node of Neo4j is made of.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use dora_fixtures::{
     assets,
@@ -33,6 +33,8 @@ pub const TLS_VERSIONS: &str = "TLSv1.3";
 pub const TLS_CIPHERS: &str = "TLS_AES_256_GCM_SHA384";
 
 const USER: &str = "neo4j";
+/// For how long a core is busy with itself, until it has found the others.
+const CORE_LOADS: Duration = Duration::from_secs(12);
 
 /// What a core or a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +52,14 @@ impl Mode {
         match self {
             Self::Core => "core",
             Self::ReadReplica => "read replica",
+        }
+    }
+
+    /// See [`PodSpec::loads_for`]. A replica waits for a leader before its virtual machine starts.
+    const fn loads_for(self) -> Duration {
+        match self {
+            Self::Core => CORE_LOADS,
+            Self::ReadReplica => Duration::ZERO,
         }
     }
 }
@@ -123,7 +133,7 @@ pub fn member(seat: &Seat, mode: Mode, plan: &MemberPlan<'_>) -> Result<PodSpec,
         files.extend(backup.iter().map(|(path, content)| (format!("/dora/backup/{path}"), content.clone(), 0o644)));
     }
     let nodes = if mode == Mode::Core { &sizes.core } else { &sizes.read_replica };
-    Ok(pod(seat, cluster, mode.role(), CLUSTER_IMAGE, all, nodes, files))
+    Ok(PodSpec { loads_for: mode.loads_for(), ..pod(seat, cluster, mode.role(), CLUSTER_IMAGE, all, nodes, files) })
 }
 
 /// The single server.
@@ -156,5 +166,6 @@ fn pod(seat: &Seat, cluster: &str, role: &str, image: &str, all: &[Seat], nodes:
         capabilities: Vec::new(),
         volumes: Vec::new(),
         memory_bytes: nodes.memory_bytes(),
+        loads_for: Duration::ZERO,
     }
 }

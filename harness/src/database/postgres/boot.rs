@@ -179,6 +179,7 @@ impl Drafts<'_> {
             capabilities: Vec::new(),
             volumes: Vec::new(),
             memory_bytes: nodes.memory_bytes(),
+            loads_for: Duration::ZERO,
         }
     }
 

@@ -1,6 +1,9 @@
 //! What the nodes are made of: image, files, limits.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use dora_fixtures::assets;
 use serde_json::{Value, json};
@@ -161,5 +164,6 @@ fn pod(seat: &Seat, seats: &[Seat], cluster: &str, role: &str, files: Vec<(Strin
         capabilities: Vec::new(),
         volumes: Vec::new(),
         memory_bytes,
+        loads_for: Duration::ZERO,
     }
 }

@@ -207,6 +207,7 @@ fn spec(seat: &Seat, seats: &[Seat], seal_key: &[u8], memory_bytes: i64) -> Resu
         capabilities: Vec::new(),
         volumes: Vec::new(),
         memory_bytes,
+        loads_for: Duration::ZERO,
     })
 }
 

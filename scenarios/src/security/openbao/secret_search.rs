@@ -116,6 +116,7 @@ async fn plant(trial: &Trial, sabotage: &Sabotage, file: &LeakedFile) -> Result<
         capabilities: Vec::new(),
         volumes: Vec::new(),
         memory_bytes: 32 << 20,
+        loads_for: Duration::ZERO,
     };
     let node = trial.ground().start(spec).await?;
     // Its first file is gone as soon as it is at work.

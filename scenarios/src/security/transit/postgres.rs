@@ -114,8 +114,8 @@ const ACCESS_RULES: &str = "/dora/data/pgdata/pg_hba.conf";
 const NO_PLAINTEXT: &str = "hostnossl all all 0.0.0.0/0 reject";
 const SOME_PLAINTEXT: &str = "hostnossl replication replicator 0.0.0.0/0 scram-sha-256\nhostnossl all all 0.0.0.0/0 scram-sha-256";
 const ETCD_ASKS: &str =
-    "  key-file: /dora/tls/node.key\n  client-cert-auth: true\n  trusted-ca-file: /dora/tls/ca.crt\npeer-transport-security:";
-const ETCD_DOES_NOT_ASK: &str = "  key-file: /dora/tls/node.key\npeer-transport-security:";
+    "  key-file: /dora/tls/node.pem\n  client-cert-auth: true\n  trusted-ca-file: /dora/tls/ca.crt\npeer-transport-security:";
+const ETCD_DOES_NOT_ASK: &str = "  key-file: /dora/tls/node.pem\npeer-transport-security:";
 
 struct Target {
     cluster: Arc<PostgresCluster>,

@@ -65,6 +65,7 @@ async fn start_one(ground: &Ground, seats: &[Seat], at: usize) -> Result<Datacen
             capabilities: Vec::new(),
             volumes: Vec::new(),
             memory_bytes: MEMORY_BYTES,
+            loads_for: Duration::ZERO,
         })
         .await?;
     let wrap = |error: InfluxError| GroundError::database(NAME, error);

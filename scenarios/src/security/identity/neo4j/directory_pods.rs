@@ -160,6 +160,7 @@ fn pod(seat: &Seat, seats: &[Seat], image: &str, user: &str, memory_bytes: i64, 
         capabilities: Vec::new(),
         volumes: Vec::new(),
         memory_bytes,
+        loads_for: Duration::ZERO,
     }
 }
 
