@@ -19,7 +19,8 @@ pub struct BatchReads {
     /// A batch that was acknowledged this long before a read began has to be in it. A store that replicates without waiting for all copies
     /// promises no moment, so this is an objective.
     pub settled_after: Duration,
-    /// Nodes that were away: what they lack is not held against their reads, what they hold in part is.
+    /// Nodes that were away: what they lack is not held against their reads. What they hold in part is, where a read [`Self::settled_after`]
+    /// later still finds it so: they take a batch in at a moment that nobody knows, and a query is no snapshot.
     pub away: Vec<String>,
     /// Batches that were under way when a node was killed: a copy of one may be missing for ever where the engine has no repair, so a
     /// read that lacks one is not judged.
@@ -58,7 +59,8 @@ impl BatchReads {
                 writes.len()
             ));
         }
-        reads.iter().find_map(|read| self.fault_of(read, &writes)).unwrap_or(Answer::Holds)
+        let violated = reads.iter().find_map(|read| self.fault_of(read, &reads, &writes));
+        violated.or_else(|| reads.iter().find_map(|read| self.undecided(read, &reads))).unwrap_or(Answer::Holds)
     }
 
     fn is_away(&self, node: &str) -> bool {
@@ -73,7 +75,7 @@ impl BatchReads {
         Some(Seen { operation, node: node.as_str()?, found })
     }
 
-    fn fault_of(&self, read: &Seen<'_>, writes: &BTreeMap<u64, &Operation>) -> Option<Answer> {
+    fn fault_of(&self, read: &Seen<'_>, reads: &[Seen<'_>], writes: &BTreeMap<u64, &Operation>) -> Option<Answer> {
         let violated = |finding, message: String, witness: String| Some(Answer::Violated { finding, message, witness });
         let at = format!("read {} of {} at {} ns", read.operation.index, read.node, read.operation.invoked);
         for (number, count) in &read.found {
@@ -84,7 +86,8 @@ impl BatchReads {
             }
             // While a batch is being written, a reader may meet the part that is there already: a query is no snapshot.
             let is_settled = writes.get(number).is_some_and(|write| self.is_settled(write, read));
-            if *count != self.points && is_settled {
+            let is_torn = || !self.is_away(read.node) || self.later(read, *number, reads).is_some_and(|later| later != self.points);
+            if *count != self.points && is_settled && is_torn() {
                 let message = format!("{} holds {count} of {} points of batch {number}", read.node, self.points);
                 return violated("batch-torn", message, at);
             }
@@ -108,10 +111,24 @@ impl BatchReads {
         violated("reads-incomplete", message, at)
     }
 
-    /// Whether a write had ended long enough before a read began.
-    fn is_settled(&self, write: &Operation, read: &Seen<'_>) -> bool {
+    /// What a node that was away holds in part, and was not asked for again.
+    fn undecided(&self, read: &Seen<'_>, reads: &[Seen<'_>]) -> Option<Answer> {
+        let in_part = read.found.iter().filter(|(_, count)| **count != self.points);
+        let number =
+            in_part.map(|(number, _)| *number).find(|number| self.is_away(read.node) && self.later(read, *number, reads).is_none())?;
+        Some(Answer::Unknown(format!("{} held batch {number} in part and was not read again", read.node)))
+    }
+
+    /// How many points of a batch the first read of the same node found that began long enough after this one.
+    fn later(&self, read: &Seen<'_>, number: u64, reads: &[Seen<'_>]) -> Option<u64> {
+        let later = reads.iter().find(|later| later.node == read.node && self.is_settled(read.operation, later))?;
+        Some(later.found.get(&number).copied().unwrap_or_default())
+    }
+
+    /// Whether an operation had ended long enough before a read began.
+    fn is_settled(&self, operation: &Operation, read: &Seen<'_>) -> bool {
         let settled = u64::try_from(self.settled_after.as_nanos()).unwrap_or(u64::MAX);
-        write.completed.is_some_and(|completed| completed.saturating_add(settled) <= read.operation.invoked)
+        operation.completed.is_some_and(|completed| completed.saturating_add(settled) <= read.operation.invoked)
     }
 }
 
@@ -170,13 +187,25 @@ mod tests {
         let ok = write(0, Outcome::Ok);
         assert_eq!(finding(&[ok.clone(), read("a", 100, &[])]), Some("reads-incomplete"));
         assert_eq!(finding(&[ok.clone(), read("a", 100, &[(0, 4)])]), Some("batch-torn"));
-        let away = [ok.clone(), read("a", 50, &[(0, 5)]), read("c", 100, &[(0, 4)])];
+        let away = [ok.clone(), read("a", 50, &[(0, 5)]), read("c", 100, &[(0, 4)]), read("c", 200, &[(0, 4)])];
         assert_eq!(finding(&away), Some("batch-torn"), "a node that was away may lack a batch, not a part of it");
+        let gone = [ok.clone(), read("a", 50, &[(0, 5)]), read("c", 100, &[(0, 4)]), read("c", 200, &[])];
+        assert_eq!(finding(&gone), Some("batch-torn"), "nor lose it again");
         let unknown = [ok.clone(), write(1, Outcome::Unknown(String::new())), read("a", 100, &[(0, 5), (1, 2)])];
         assert_eq!(finding(&unknown), Some("batch-torn"));
         let failed = [ok.clone(), write(1, Outcome::Fail(String::new())), read("a", 100, &[(0, 5), (1, 5)])];
         assert_eq!(finding(&failed), Some("batch-phantom"));
         assert_eq!(finding(&[ok, read("a", 100, &[(0, 5), (7, 5)])]), Some("batch-phantom"));
+    }
+
+    #[test]
+    fn a_node_that_was_away_takes_a_batch_in_while_it_is_read() {
+        let before = [write(0, Outcome::Ok), read("a", 50, &[(0, 5)]), read("c", 100, &[(0, 3)])];
+        let with = |further: Operation| [before.as_slice(), &[further]].concat();
+        assert_eq!(model().judge(&with(read("c", 112, &[(0, 5)]))).answer, Answer::Holds);
+        for undecided in [before.to_vec(), with(read("c", 105, &[(0, 5)])), with(read("a", 112, &[(0, 5)]))] {
+            assert!(matches!(model().judge(&undecided).answer, Answer::Unknown(_)), "nobody looked later");
+        }
     }
 
     #[test]

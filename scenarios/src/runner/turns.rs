@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::available_parallelism,
     time::Duration,
 };
@@ -18,11 +21,16 @@ const REST_MIN: Duration = Duration::from_secs(20);
 /// Whoever rested comes back after this time even where there is no place: what it watches goes on.
 pub(super) const BACK_LIMIT: Duration = Duration::from_secs(30);
 
-/// With more tasks than this waiting for each core on average, healthy databases miss their objectives: nothing new begins.
+/// With more tasks than this at each core, healthy databases miss their objectives: nothing new begins. The cores have no idle moment then, so
+/// nothing is lost by it.
 const LOAD_PER_CORE_MAX: f64 = 8.0;
-/// A machine that is that busy for longer is so by something else, and waiting does not help.
-const CALM_LIMIT: Duration = Duration::from_secs(20);
-const CALM_EVERY: Duration = Duration::from_secs(2);
+/// With so few scenarios at work the machine is busy by something else, and waiting for them does not help.
+const FEW: usize = 2;
+/// Nor does it when they keep it busy for longer.
+const CALM_LIMIT: Duration = Duration::from_secs(120);
+/// The kernel's own average is over a minute and tells too late; this many looks, so far apart, make one.
+const LOOKS: u32 = 8;
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What begins shows in the machine's load only after a while.
 const APART: Duration = Duration::from_secs(3);
 
@@ -39,7 +47,9 @@ pub(crate) struct Turns {
     rest_min: Duration,
     /// One at a time waits for the machine.
     entry: AsyncMutex<()>,
-    /// The load of the machine above which nothing new begins, and for how long at most.
+    /// How many have begun and not ended, those that rest among them: their load goes on.
+    at_work: AtomicUsize,
+    /// The load of the machine above which nothing new begins while some are at work, and for how long at most.
     load_max: f64,
     calm_limit: Duration,
     /// Why none of them begins another scenario.
@@ -55,6 +65,7 @@ impl Turns {
             places: Places::new(jobs.max(1)),
             rest_min: REST_MIN,
             entry: AsyncMutex::new(()),
+            at_work: AtomicUsize::new(0),
             load_max: LOAD_PER_CORE_MAX * cores as f64,
             calm_limit: CALM_LIMIT,
             given_up: Mutex::new(None),
@@ -76,18 +87,21 @@ impl Turns {
     pub(super) async fn begin(self: &Arc<Self>, weight: usize) -> Turn {
         let held = self.places.wait(NEW, weight).await;
         let _entry = self.entry.lock().await;
-        let busy = || load().is_some_and(|load| load > self.load_max);
-        if busy() {
-            let calm = async {
-                while busy() {
-                    sleep(CALM_EVERY).await;
-                }
-                sleep(APART).await;
-            };
-            // However busy it still is then.
-            let _ = timeout(self.calm_limit, calm).await;
-        }
+        // However busy it still is then.
+        let _ = timeout(self.calm_limit, self.calm()).await;
+        self.at_work.fetch_add(1, Ordering::Relaxed);
         Turn { turns: Arc::clone(self), weight, held: Mutex::new(Some(held)) }
+    }
+
+    /// Waits while many are at work and keep the machine busy.
+    async fn calm(&self) {
+        let mut waited = false;
+        while self.at_work.load(Ordering::Relaxed) >= FEW && load().await.is_some_and(|load| load > self.load_max) {
+            waited = true;
+        }
+        if waited {
+            sleep(APART).await;
+        }
     }
 
     /// Nobody begins another scenario. The first reason stays.
@@ -101,9 +115,19 @@ impl Turns {
     }
 }
 
-/// Tasks that run or wait to, averaged over the last minute by the kernel; [`None`] where it does not tell.
-fn load() -> Option<f64> {
-    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+/// Tasks that run or wait to, on average over two seconds; [`None`] where the kernel does not tell.
+async fn load() -> Option<f64> {
+    let mut sum = 0;
+    for _ in 0..LOOKS {
+        sleep(LOOK_EVERY).await;
+        sum += runnable(&fs::read_to_string("/proc/loadavg").ok()?)?;
+    }
+    Some(f64::from(sum) / f64::from(LOOKS))
+}
+
+/// The fourth word is `runnable/all`, and who looks is one of the runnable.
+fn runnable(words: &str) -> Option<u32> {
+    words.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
 }
 
 /// A scenario at work.
@@ -133,6 +157,12 @@ impl Turn {
     }
 }
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.at_work.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,15 +171,24 @@ mod tests {
     const LONG: Duration = Duration::from_millis(300);
 
     fn places(jobs: usize) -> Arc<Turns> {
-        Arc::new(Turns { rest_min: LONG, load_max: f64::INFINITY, ..Turns::new(jobs) })
+        Arc::new(Turns { rest_min: LONG, calm_limit: Duration::ZERO, ..Turns::new(jobs) })
     }
 
     #[tokio::test]
     async fn a_busy_machine_is_waited_for_but_not_for_ever() {
-        let turns = Arc::new(Turns { load_max: -1.0, calm_limit: LONG, ..Turns::new(2) });
-        let mut first = Box::pin(turns.begin(1));
-        assert!(timeout(SOON, &mut first).await.is_err(), "the machine is taken for busy");
-        assert!(timeout(2 * LONG, first).await.is_ok(), "after its limit it begins all the same");
+        let turns = Arc::new(Turns { load_max: -1.0, calm_limit: LONG, ..Turns::new(3) });
+        let few = timeout(SOON, async { (turns.begin(1).await, turns.begin(1).await) }).await.expect("two do not wait");
+        let mut third = Box::pin(turns.begin(1));
+        assert!(timeout(SOON, &mut third).await.is_err(), "the machine is taken for busy");
+        let third = timeout(2 * LONG, third).await.expect("after its limit it begins all the same");
+        drop((few, third));
+        assert!(timeout(SOON, turns.begin(1)).await.is_ok(), "nobody is at work any more");
+    }
+
+    #[test]
+    fn the_kernel_tells_how_many_are_runnable() {
+        assert_eq!(runnable("13.39 19.74 23.49 38/2892 10845\n"), Some(38));
+        assert_eq!(runnable("13.39 19.74"), None);
     }
 
     #[tokio::test]

@@ -1,17 +1,19 @@
 //! A running InfluxDB, cluster or single node: who its nodes are, how a client gets in, whether all is well.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dora_fixtures::queries::statements;
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{Access, Form, InfluxClient, InfluxError, influxql, influxql_with};
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
+    patience::stretched,
     security::{Secret, generate_secret},
     topology::{Node, NodeHealth, NodeRecord},
 };
@@ -24,6 +26,10 @@ pub(super) const ADMINISTRATOR: &str = "admin";
 pub(super) const APPLICATION: &str = "application";
 /// A statement that takes longer has failed.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
+/// An order that every node has to hear is given again for so long.
+const ORDER_LIMIT: Duration = Duration::from_secs(20);
+/// How the engine says that one did not hear it.
+const NODE_NOT_HEARD: &str = "may be down";
 
 /// The passwords of one deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -158,7 +164,7 @@ impl Influx {
             return Ok(());
         }
         for statement in schema {
-            owner.query(statement, None).await?;
+            self.order(statement).await?;
         }
         self.grant_application(database).await?;
         // The others hear of it from the meta leader a moment later; a write there would be refused until then.
@@ -189,7 +195,30 @@ impl Influx {
     /// [`InfluxError`].
     pub async fn grant_application(&self, database: &str) -> Result<(), InfluxError> {
         let statement = influxql_with("administration/grant_all", json!({ "database": database, "user": APPLICATION }))?;
-        self.owner(&self.nodes[0])?.query(&statement, None).await.map(drop)
+        self.order(&statement).await
+    }
+
+    /// Removes a database.
+    ///
+    /// # Errors
+    /// [`InfluxError`].
+    pub async fn drop_database(&self, database: &str) -> Result<(), InfluxError> {
+        self.order(&influxql_with("administration/drop_database", json!({ "database": database }))?).await
+    }
+
+    /// Gives an order that every node has to hear. One that was away may still be spoken to through a connection that is dead, which the engine
+    /// finds by using it: the order is given again.
+    async fn order(&self, statement: &str) -> Result<(), InfluxError> {
+        let owner = self.owner(&self.nodes[0])?;
+        let began = Instant::now();
+        loop {
+            match owner.query(statement, None).await {
+                Err(InfluxError::Refused { text, .. }) if text.contains(NODE_NOT_HEARD) && began.elapsed() < stretched(ORDER_LIMIT) => {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     /// All databases of the users.

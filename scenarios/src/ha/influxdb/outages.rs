@@ -24,8 +24,8 @@ const CLIENTS: &str = "four clients insert points with consistency quorum, each 
 const BATCHES: &str = "six clients write batches of four points, each batch in one request; every second each node is read on its own: a batch is \
                        there as a whole or not at all, and a node that was not struck has every batch acknowledged five seconds before the read";
 const COPIES: &str = "read the set from every node on its own: with as many copies as nodes, a node answers from what it holds itself";
-const NO_SNAPSHOT: &str =
-    "that a query sees a batch at one moment: the engine promises no snapshot, so a batch is judged once it was acknowledged or given up";
+const NO_SNAPSHOT: &str = "that a query sees a batch at one moment: the engine promises no snapshot, so a batch is judged once it was acknowledged or given up, \
+     and on a node that was away by what it still holds five seconds later";
 const NO_REPAIR: &str = "repair of a copy that a killed node had not written and not yet kept for its peer at its end: the engine has none; such values are \
                          counted as copies_short_at_the_kill, and a majority must have them";
 const DISK: &str = "a node that is lost with its disk";

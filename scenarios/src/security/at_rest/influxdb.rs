@@ -6,12 +6,11 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx, InfluxClient, InfluxError, influxql, influxql_with},
+        influxdb::{Consistency, Form, Influx, InfluxClient, InfluxError, influxql},
     },
     topology::Node,
     volume::VolumePlan,
 };
-use serde_json::json;
 
 use super::{
     ALONE_IN_THE_CLEAR, ANOTHER_CIPHER, ANOTHERS_KEY, Alone, COPY_BESIDE, Holder, KEY_ON_DISK, PART_OUTSIDE, PLAIN_DIRECTORY, RestTarget,
@@ -110,11 +109,8 @@ impl RestTarget for Target {
     }
 
     async fn clean(&self) -> Result<(), ScenarioError> {
-        let statement =
-            influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed("remove the canary"))?;
         for influx in &self.deployments {
-            let owner = influx.owner(&influx.nodes()[0]).map_err(failed("connect"))?;
-            owner.query(&statement, None).await.map_err(failed("remove the canary"))?;
+            influx.drop_database(DATABASE).await.map_err(failed("remove the canary"))?;
         }
         Ok(())
     }

@@ -6,12 +6,11 @@ use async_trait::async_trait;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx, PORT, influxql, influxql_with},
+        influxdb::{Consistency, Form, Influx, PORT, influxql},
     },
     patience::within,
     topology::{Member, Node},
 };
-use serde_json::json;
 
 use super::{
     ExtraPort, TransitTarget, Which, links, listeners,
@@ -249,9 +248,7 @@ impl Target {
                 return Err(ScenarioError::client("read the point", format!("{} does not have it", node.name())));
             }
         }
-        let statement = influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed)?;
-        influx.owner(&nodes[0]).map_err(failed)?.query(&statement, None).await.map_err(failed)?;
-        Ok(())
+        influx.drop_database(DATABASE).await.map_err(failed)
     }
 
     async fn plant(&self, trial: &Trial, id: &str, planted: bool) -> Result<(), ScenarioError> {

@@ -13,12 +13,11 @@ use dora_fixtures::assets;
 use dora_harness::{
     database::{
         Cluster as _,
-        influxdb::{Consistency, Form, Influx, InfluxError, PORT, influxql_with},
+        influxdb::{Consistency, Form, Influx, InfluxError, PORT},
     },
     security::StartTls,
     topology::Node,
 };
-use serde_json::json;
 
 use super::{
     driver::{METHOD, SABOTAGES, listeners_of, rotate},
@@ -73,8 +72,7 @@ async fn run(trial: &Trial) -> Result<(), ScenarioError> {
     let target = InfluxCertificates { loads, turn: AtomicUsize::default() };
     let outcome = rotate(trial, &target).await;
     for Load { influx, .. } in &target.loads {
-        let statement = influxql_with("administration/drop_database", json!({ "database": DATABASE })).map_err(failed)?;
-        influx.owner(&influx.nodes()[0]).map_err(failed)?.query(&statement, None).await.map_err(failed)?;
+        influx.drop_database(DATABASE).await.map_err(failed)?;
     }
     outcome
 }

@@ -78,8 +78,8 @@ pub const SCENARIO: Scenario = Scenario {
 const MEMBER_PORTS: [u16; 2] = [6000, 7000];
 /// One attempt at one server.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
-/// As long as a driver repeats a transaction before it gives up: drivers of this database do for 30 s.
-const REPEAT_LIMIT: Duration = Duration::from_secs(20);
+/// As long as drivers of this database repeat a transaction before they give up, unless told otherwise.
+const REPEAT_LIMIT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// From a core's new process to its role.
 const RETURN_LIMIT: Duration = Duration::from_secs(90);
