@@ -20,7 +20,8 @@ pub struct BatchReads {
     /// promises no moment, so this is an objective.
     pub settled_after: Duration,
     /// Nodes that were away: what they lack is not held against their reads. What they hold in part is, where a read [`Self::settled_after`]
-    /// later still finds it so: they take a batch in at a moment that nobody knows, and a query is no snapshot.
+    /// later still finds it so: they take a batch in at a moment that nobody knows, and a query is no snapshot. The same goes for a batch that
+    /// was not acknowledged, at any node: one that was away may have kept it for the others.
     pub away: Vec<String>,
     /// Batches that were under way when a node was killed: a copy of one may be missing for ever where the engine has no repair, so a
     /// read that lacks one is not judged.
@@ -60,7 +61,7 @@ impl BatchReads {
             ));
         }
         let violated = reads.iter().find_map(|read| self.fault_of(read, &reads, &writes));
-        violated.or_else(|| reads.iter().find_map(|read| self.undecided(read, &reads))).unwrap_or(Answer::Holds)
+        violated.or_else(|| reads.iter().find_map(|read| self.undecided(read, &reads, &writes))).unwrap_or(Answer::Holds)
     }
 
     fn is_away(&self, node: &str) -> bool {
@@ -85,9 +86,9 @@ impl BatchReads {
                 return violated("batch-phantom", message, at);
             }
             // While a batch is being written, a reader may meet the part that is there already: a query is no snapshot.
-            let is_settled = writes.get(number).is_some_and(|write| self.is_settled(write, read));
-            let is_torn = || !self.is_away(read.node) || self.later(read, *number, reads).is_some_and(|later| later != self.points);
-            if *count != self.points && is_settled && is_torn() {
+            let Some(write) = writes.get(number).filter(|write| *count != self.points && self.is_settled(write, read)) else { continue };
+            let is_torn = || self.later(read, *number, reads).is_some_and(|later| later != self.points);
+            if !self.may_arrive(write, read) || is_torn() {
                 let message = format!("{} holds {count} of {} points of batch {number}", read.node, self.points);
                 return violated("batch-torn", message, at);
             }
@@ -111,14 +112,18 @@ impl BatchReads {
         violated("reads-incomplete", message, at)
     }
 
-    /// What a node that was away holds in part, and was not asked for again.
-    fn undecided(&self, read: &Seen<'_>, reads: &[Seen<'_>]) -> Option<Answer> {
-        let in_part = read.found.iter().filter(|(_, count)| **count != self.points);
-        let number =
-            in_part.map(|(number, _)| *number).find(|number| self.is_away(read.node) && self.later(read, *number, reads).is_none())?;
-        Some(Answer::Unknown(format!("{} held batch {number} in part and was not read again", read.node)))
+    /// Whether a batch may arrive at a node at any time after its write.
+    fn may_arrive(&self, write: &Operation, read: &Seen<'_>) -> bool {
+        self.is_away(read.node) || !write.is_ok()
     }
 
+    /// What a node holds in part and was not asked for again.
+    fn undecided(&self, read: &Seen<'_>, reads: &[Seen<'_>], writes: &BTreeMap<u64, &Operation>) -> Option<Answer> {
+        let in_part = read.found.iter().filter(|(_, count)| **count != self.points).map(|(number, _)| *number);
+        let is_settled = |number: &u64| writes.get(number).is_some_and(|write| self.is_settled(write, read));
+        let number = in_part.filter(is_settled).find(|number| self.later(read, *number, reads).is_none())?;
+        Some(Answer::Unknown(format!("{} held batch {number} in part and was not read again", read.node)))
+    }
     /// How many points of a batch the first read of the same node found that began long enough after this one.
     fn later(&self, read: &Seen<'_>, number: u64, reads: &[Seen<'_>]) -> Option<u64> {
         let later = reads.iter().find(|later| later.node == read.node && self.is_settled(read.operation, later))?;
@@ -191,7 +196,8 @@ mod tests {
         assert_eq!(finding(&away), Some("batch-torn"), "a node that was away may lack a batch, not a part of it");
         let gone = [ok.clone(), read("a", 50, &[(0, 5)]), read("c", 100, &[(0, 4)]), read("c", 200, &[])];
         assert_eq!(finding(&gone), Some("batch-torn"), "nor lose it again");
-        let unknown = [ok.clone(), write(1, Outcome::Unknown(String::new())), read("a", 100, &[(0, 5), (1, 2)])];
+        let in_part = |at| read("a", at, &[(0, 5), (1, 2)]);
+        let unknown = [ok.clone(), write(1, Outcome::Unknown(String::new())), in_part(100), in_part(200)];
         assert_eq!(finding(&unknown), Some("batch-torn"));
         let failed = [ok.clone(), write(1, Outcome::Fail(String::new())), read("a", 100, &[(0, 5), (1, 5)])];
         assert_eq!(finding(&failed), Some("batch-phantom"));
@@ -206,6 +212,13 @@ mod tests {
         for undecided in [before.to_vec(), with(read("c", 105, &[(0, 5)])), with(read("a", 112, &[(0, 5)]))] {
             assert!(matches!(model().judge(&undecided).answer, Answer::Unknown(_)), "nobody looked later");
         }
+        // Kept by one that was away and could not say whether it would arrive.
+        let kept = |at, points| read("a", at, &[(0, 5), (1, points)]);
+        let late = [write(0, Outcome::Ok), write(1, Outcome::Unknown(String::new())), kept(100, 2), kept(112, 5)];
+        assert_eq!(model().judge(&late).answer, Answer::Holds);
+        // What is being written when the last read begins is not judged.
+        let last = [write(0, Outcome::Ok), read("a", 50, &[(0, 5)]), write(90, Outcome::Ok), read("c", 95, &[(0, 5), (90, 1)])];
+        assert_eq!(model().judge(&last).answer, Answer::Holds);
     }
 
     #[test]

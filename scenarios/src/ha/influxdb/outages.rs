@@ -25,7 +25,7 @@ const BATCHES: &str = "six clients write batches of four points, each batch in o
                        there as a whole or not at all, and a node that was not struck has every batch acknowledged five seconds before the read";
 const COPIES: &str = "read the set from every node on its own: with as many copies as nodes, a node answers from what it holds itself";
 const NO_SNAPSHOT: &str = "that a query sees a batch at one moment: the engine promises no snapshot, so a batch is judged once it was acknowledged or given up, \
-     and on a node that was away by what it still holds five seconds later";
+     and what a node takes in later, because it or another one was away, by what it still holds five seconds after that";
 const NO_REPAIR: &str = "repair of a copy that a killed node had not written and not yet kept for its peer at its end: the engine has none; such values are \
                          counted as copies_short_at_the_kill, and a majority must have them";
 const DISK: &str = "a node that is lost with its disk";
