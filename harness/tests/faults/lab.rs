@@ -140,6 +140,7 @@ fn listener(seat: Seat, hosts: Vec<(String, Ipv4Addr)>) -> PodSpec {
         capabilities: Vec::new(),
         volumes: Vec::new(),
         memory_bytes: 128 << 20,
+        loads_for: Duration::ZERO,
     }
 }
 
