@@ -14,13 +14,14 @@ use crate::{ScenarioError, Trial};
 
 /// Connections; each has one query under way at most.
 const CLIENTS: usize = 16;
-/// Load that is sent and not counted: caches, plans and connections become warm.
-const WARM_UP: Duration = Duration::from_secs(4);
+/// Load that is sent and not counted: caches, plans and connections become warm, and the code of a virtual machine that a scenario before this
+/// one had started anew.
+const WARM_UP: Duration = Duration::from_secs(8);
 /// Load that is counted.
-const MEASURE: Duration = Duration::from_secs(18);
-/// The counted time is cut into so many rounds; the median round is judged, so that one stall of a shared machine is reported
-/// (whole and worst figures stand beside it) and does not decide.
-const ROUNDS: usize = 3;
+const MEASURE: Duration = Duration::from_secs(30);
+/// The counted time is cut into so many rounds; the median round is judged, so that one stall or two of a shared machine are
+/// reported (whole and worst figures stand beside it) and do not decide.
+const ROUNDS: usize = 5;
 /// A query without an answer by then failed.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// What the sabotage adds in each direction.
