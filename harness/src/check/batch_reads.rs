@@ -85,8 +85,7 @@ impl BatchReads {
                 let message = format!("{} holds batch {number}, whose write failed or never was", read.node);
                 return violated("batch-phantom", message, at);
             }
-            // While a batch is being written, a reader may meet the part that is there already: a query is no snapshot.
-            let Some(write) = writes.get(number).filter(|write| *count != self.points && self.is_settled(write, read)) else { continue };
+            let Some(write) = self.in_part(*number, *count, read, writes) else { continue };
             let is_torn = || self.later(read, *number, reads).is_some_and(|later| later != self.points);
             if !self.may_arrive(write, read) || is_torn() {
                 let message = format!("{} holds {count} of {} points of batch {number}", read.node, self.points);
@@ -112,6 +111,12 @@ impl BatchReads {
         violated("reads-incomplete", message, at)
     }
 
+    /// The write of a batch that a read found in part, if it had ended long enough before. While a batch is being written, a reader may meet
+    /// the part that is there already: a query is no snapshot.
+    fn in_part<'a>(&self, number: u64, count: u64, read: &Seen<'_>, writes: &BTreeMap<u64, &'a Operation>) -> Option<&'a Operation> {
+        writes.get(&number).copied().filter(|write| count != self.points && self.is_settled(write, read))
+    }
+
     /// Whether a batch may arrive at a node at any time after its write.
     fn may_arrive(&self, write: &Operation, read: &Seen<'_>) -> bool {
         self.is_away(read.node) || !write.is_ok()
@@ -119,11 +124,12 @@ impl BatchReads {
 
     /// What a node holds in part and was not asked for again.
     fn undecided(&self, read: &Seen<'_>, reads: &[Seen<'_>], writes: &BTreeMap<u64, &Operation>) -> Option<Answer> {
-        let in_part = read.found.iter().filter(|(_, count)| **count != self.points).map(|(number, _)| *number);
-        let is_settled = |number: &u64| writes.get(number).is_some_and(|write| self.is_settled(write, read));
-        let number = in_part.filter(is_settled).find(|number| self.later(read, *number, reads).is_none())?;
+        let is_undecided =
+            |number: u64, count: u64| self.in_part(number, count, read, writes).is_some() && self.later(read, number, reads).is_none();
+        let (number, _) = read.found.iter().find(|(number, count)| is_undecided(**number, **count))?;
         Some(Answer::Unknown(format!("{} held batch {number} in part and was not read again", read.node)))
     }
+
     /// How many points of a batch the first read of the same node found that began long enough after this one.
     fn later(&self, read: &Seen<'_>, number: u64, reads: &[Seen<'_>]) -> Option<u64> {
         let later = reads.iter().find(|later| later.node == read.node && self.is_settled(read.operation, later))?;

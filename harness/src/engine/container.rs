@@ -100,6 +100,7 @@ pub(crate) struct MemberSpec<'a> {
 const START_CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "SETPCAP"];
 
 impl Engine {
+    /// Starts a pod's holder. Whoever calls it has a place among the starts ([`Engine::start_place`]).
     pub(crate) async fn start_holder(&self, spec: HolderSpec<'_>) -> Result<String, EngineError> {
         let name = format!("dora-{}-{}-pod", spec.run, spec.node);
         let endpoint = EndpointSettings {

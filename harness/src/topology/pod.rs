@@ -83,6 +83,7 @@ impl Ground {
         };
         let rank = start_order::rank(&spec.image);
         let mount = if opening.is_some() { CIPHER_DIR } else { DATA_DIR };
+        // Before anything is asked of the engine: whose volume is made first would otherwise be started first.
         let place = engine.start_place(rank).await;
         let data = (engine.create_volume(run, kind, &name, "data", equipment.data_bytes_max).await?, mount.to_owned());
         // A file system in memory would end with the database's container: the holder keeps it.
@@ -211,12 +212,14 @@ impl Ground {
         let seat = Seat { name: name.to_owned(), address: network.next_address()? };
         let kept = volumes.iter().map(|(volume, _)| volume.clone()).collect();
         let before = self.starts.note(name, Progress::Begun);
-        let place = self.inner.engine.start_place(start_order::rank("base")).await;
-        let holder = match self.holder(network, &seat, &[], volumes, forwards).await {
+        let started = {
+            let _place = self.inner.engine.start_place(start_order::rank("base")).await;
+            self.holder(network, &seat, &[], volumes, forwards).await
+        };
+        let holder = match started {
             Ok(holder) => holder,
             Err(error) => return Err(self.undone(name, before, error).await),
         };
-        drop(place);
         self.starts.note(name, Progress::Pod);
         let base = self.inner.options.images.get("base")?;
         let record = NodeRecord {

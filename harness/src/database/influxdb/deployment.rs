@@ -13,7 +13,7 @@ use super::{Access, Form, InfluxClient, InfluxError, influxql, influxql_with};
 use crate::{
     database::{Cluster, ConnectionInfo},
     engine::EngineError,
-    patience::stretched,
+    patience::{stretched, within},
     security::{Secret, generate_secret},
     topology::{Node, NodeHealth, NodeRecord},
 };
@@ -182,7 +182,7 @@ impl Influx {
                         Err("it does not know the database yet".to_owned())
                     }
                 };
-                crate::patience::within("the database on every node", STATEMENT_LIMIT, Duration::from_millis(50), knows).await
+                within("the database on every node", STATEMENT_LIMIT, Duration::from_millis(50), knows).await
             }
         };
         try_join_all(self.nodes.iter().map(heard)).await.map_err(|error| InfluxError::Broken(error.to_string()))?;
