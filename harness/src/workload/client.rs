@@ -1,5 +1,7 @@
 //! What every workload shares: clients that carry operations out, and generators that think of them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -49,6 +51,12 @@ pub trait Client: Send {
 pub trait Generator: Send {
     /// The next operation of client number `client` (from 0).
     fn next(&mut self, client: usize) -> Invocation;
+
+    /// What a client still does when the load has ended, and how long after the end of its operation before; asked again with how that went
+    /// until it is [`None`]. A history that ends in the middle of something may not be decidable.
+    fn last(&mut self, _client: usize, _before: Option<&Completion>) -> Option<(Duration, Invocation)> {
+        None
+    }
 }
 
 impl<F: FnMut(usize) -> Invocation + Send> Generator for F {

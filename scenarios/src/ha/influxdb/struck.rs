@@ -10,10 +10,12 @@ use std::{
 
 use dora_harness::topology::Node;
 
+use crate::ha::load::inserts_within;
+
 /// Inserts offered within about a second. One that a node was writing just before it was killed may have reached a majority and been
 /// acknowledged, while the node died before it could write the last copy or keep a hint of it; the engine has nothing that would repair
 /// this later.
-const INSERTS_BEFORE_A_KILL: u64 = 80;
+const INSERTS_BEFORE_A_KILL: u64 = inserts_within(1_000);
 /// Batches offered within that time.
 const BATCHES_BEFORE_A_KILL: u64 = 8;
 
@@ -123,7 +125,7 @@ mod tests {
         struck.offer_insert(100);
         struck.note_kill();
         struck.offer_insert(300);
-        assert!(struck.is_at_a_kill(20) && struck.is_at_a_kill(300));
-        assert!(!struck.is_at_a_kill(19) && !struck.is_at_a_kill(301));
+        assert!(struck.is_at_a_kill(60) && struck.is_at_a_kill(300));
+        assert!(!struck.is_at_a_kill(59) && !struck.is_at_a_kill(301));
     }
 }

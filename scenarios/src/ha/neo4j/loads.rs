@@ -25,7 +25,7 @@ const SESSIONS: usize = 3;
 const WRITERS: usize = 1;
 /// Its readers.
 const READERS: usize = 2;
-const PACE: Pace = Pace { rhythm: Rhythm::Closed(Duration::from_millis(150)), limit: Duration::from_secs(2) };
+const PACE: Pace = Pace { rhythm: Rhythm::Closed(Duration::from_millis(200)), limit: Duration::from_secs(2) };
 /// A client at a dead server gives up after its own limit, and the others go on meanwhile: reads are interrupted when all are.
 const READS_GAP_MAX: Duration = Duration::from_secs(4);
 

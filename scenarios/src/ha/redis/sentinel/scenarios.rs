@@ -7,7 +7,7 @@ use crate::{Database, Pillar, Sabotage, Scenario};
 
 const CLAUSES: &[&str] = &["HA-RDS-1"];
 const DEADLINE: Duration = Duration::from_secs(240);
-const ASKING: &str = "four clients ask the Sentinels for the master, again every second, and each appends a value of its own to a list every 50 ms; none retries";
+const ASKING: &str = "four clients ask the Sentinels for the master, again every second, and each appends a value of its own to a list every 100 ms; none retries";
 const READ: &str = "the list is read from the master and compared with what was acknowledged";
 const STAYING: &str = "beside them one client stays with each server, whatever the Sentinels say, and appends to a list every 100 ms; clients reach all servers all the time";
 const ASYNCHRONOUS: &str = "that nothing can be lost: replication is asynchronous, the loss is measured and bounded";
