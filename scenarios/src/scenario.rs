@@ -110,7 +110,7 @@ impl Scenario {
         }
     }
 
-    /// The parts of the platform that it needs, in the order of [`Database::members`].
+    /// The parts of the platform that it needs, in the order of [`Database::members`]; none where it starts all its nodes itself.
     pub fn members(&self) -> &'static [Member] {
         match self.case() {
             // The key manager stands in the zones beside the database for which it makes credentials.
@@ -126,6 +126,8 @@ impl Scenario {
             // It looks into every node of the platform; none may be struck meanwhile.
             "secret-search" => &[Member::Neo4j, Member::Postgres, Member::Mongodb, Member::Influxdb, Member::Redis, Member::Openbao],
             "certificates-openbao" => &[Member::Openbao],
+            "durability-levels" | "durability-levels-power-loss" => &[],
+            _ if self.clauses.contains(&"HA-IDB-2") => &[],
             _ => self.database.members(),
         }
     }
@@ -136,7 +138,9 @@ impl Scenario {
         match self.case() {
             "zones" => &[dora_harness::network::FIREWALL],
             // Their disks have a cache that a loss of power empties.
-            "power-loss-all-nodes" | "lost-fsync" | "durability-levels-power-loss" => &[dora_harness::topology::TOOLBOX],
+            "power-loss-all-nodes" | "lost-fsync" => &[dora_harness::topology::TOOLBOX],
+            "durability-levels" => &["redis"],
+            "durability-levels-power-loss" => &["redis", dora_harness::topology::TOOLBOX],
             // Replication to a second datacentre is in a release of its own, which the platform does not run otherwise.
             _ if self.clauses.contains(&"HA-IDB-2") => &[dora_harness::database::influxdb::datacentres::IMAGE],
             // Keys of encrypted volumes are made by a server that is there before the databases.

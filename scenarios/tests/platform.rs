@@ -92,13 +92,11 @@ fn main() -> ExitCode {
     let planned = chosen.iter().map(|job| job.planned()).collect();
     let chosen: Vec<&Scenario> = chosen.iter().map(|job| job.scenario).collect();
     let images = chosen.iter().flat_map(|scenario| scenario.images()).copied().collect();
+    let needs_engine = !arguments.list && !chosen.is_empty();
     let mut members: Vec<_> = chosen.iter().flat_map(|scenario| scenario.members().iter().copied()).collect();
     members.sort_unstable();
     members.dedup();
-    if !arguments.list
-        && !members.is_empty()
-        && let Err(error) = runtime.block_on(Engine::connect())
-    {
+    if needs_engine && let Err(error) = runtime.block_on(Engine::connect()) {
         // One line, not one for each of the trials.
         eprintln!("error: {error}");
         return ExitCode::from(101);

@@ -1,6 +1,7 @@
 //! What the harness itself costs, and how much of that is the load that it puts on the platform.
 
 use std::{
+    cell::Cell,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
@@ -11,6 +12,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The processor time of all loads of this process so far, in nanoseconds.
 static LOADS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether this thread is at a load's work.
+    static AT_LOAD: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The length of a tick in `/proc/PID/stat`: 100 a second for every program, whatever the kernel's own clock (proc(5), `USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
@@ -33,6 +39,12 @@ pub(crate) fn as_load<W: Future>(work: W) -> AsLoad<W> {
     AsLoad(Box::pin(work))
 }
 
+/// The same work for a task of its own: counted as that of a load where it is a load that asks for it.
+pub(crate) fn as_ordered<W: Future>(work: W) -> impl Future<Output = W::Output> {
+    let by_load = AT_LOAD.get();
+    async move { if by_load { as_load(work).await } else { work.await } }
+}
+
 /// See [`as_load`].
 pub(crate) struct AsLoad<W>(Pin<Box<W>>);
 
@@ -40,10 +52,29 @@ impl<W: Future> Future for AsLoad<W> {
     type Output = W::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<W::Output> {
-        let before = thread_ns();
-        let polled = self.0.as_mut().poll(context);
-        LOADS.fetch_add(thread_ns().saturating_sub(before), Ordering::Relaxed);
-        polled
+        let _counted = Counted::begin();
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// Counts what this thread does until it is dropped, also where that panics.
+struct Counted {
+    /// [`None`] inside another one, which counts it already.
+    since: Option<u64>,
+}
+
+impl Counted {
+    fn begin() -> Self {
+        Self { since: (!AT_LOAD.replace(true)).then(thread_ns) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(since) = self.since {
+            LOADS.fetch_add(thread_ns().saturating_sub(since), Ordering::Relaxed);
+            AT_LOAD.set(false);
+        }
     }
 }
 
@@ -85,6 +116,9 @@ mod tests {
         as_load(spin(Duration::from_millis(20))).await;
         assert!(load_time() >= before + Duration::from_millis(20));
         assert!(load_time() <= processor_time().unwrap() + 2 * TICK);
+        let before = load_time();
+        as_load(async { tokio::spawn(as_ordered(spin(Duration::from_millis(20)))).await }).await.unwrap();
+        assert!(load_time() >= before + Duration::from_millis(20), "a load ordered it");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Runs a list of scenarios: one lane a database, lanes side by side, the longest one worked off by two.
+//! Runs a list of scenarios: one lane a database, lanes side by side, the longest one worked off by two. What needs no part of the platform is
+//! for whoever has come to the end of its lane.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -35,12 +36,12 @@ impl Job {
 /// A database and its key manager.
 const PAIR: usize = 2;
 
-/// The jobs of one database that nobody has begun yet, in their order.
+/// The jobs of one database, or those that need none, that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
 /// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other, those of
 /// the longest lane on two clusters, and at the end those that need many parts. The second cluster leaves to the first what needs more
-/// than its own part of the platform.
+/// than its own part of the platform. Lanes are of different length, so those that are through take what needs no part.
 /// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
 /// returns why there was none.
 pub async fn run_all(
@@ -55,6 +56,8 @@ pub async fn run_all(
     let (alone, jobs): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.is_exclusive());
     // What needs many parts comes last: before, it would hold some of them still until the last one has an end. A pair is soon together.
     let (last, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().len() > PAIR);
+    let (free, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().is_empty());
+    let free: Lane<'_> = Mutex::new(free.into());
     let one_by_one = async |jobs: Vec<&Job>| {
         for job in jobs {
             let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
@@ -69,7 +72,7 @@ pub async fn run_all(
     for lane in lanes.values_mut().step_by(2) {
         light_first(lane.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
-    let all = join_all(lanes.values().map(|lane| work_off(session, lane, started, ended)));
+    let all = join_all(lanes.values().map(|lane| work_off(session, [lane, &free], started, ended)));
     let beside = async {
         let database = long?;
         let none = |error: SessionError| Some(format!("there is no second {database} part: {error}"));
@@ -83,12 +86,12 @@ pub async fn run_all(
             *second = None;
             return none(error);
         }
-        work_off(laid, &lanes[&database], started, ended).await;
+        work_off(laid, [&lanes[&database], &free], started, ended).await;
         None
     };
     let (_, problem) = tokio::join!(all, beside);
     // What broken clusters left over says for itself that it could not run, and why.
-    let left = lanes.into_values().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let left = lanes.into_values().chain([free]).flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
     one_by_one(left.chain(last).collect()).await;
     problem
 }
@@ -99,9 +102,15 @@ fn light_first(lane: &mut VecDeque<&Job>) {
     lane.make_contiguous().sort_by_key(|job| job.scenario.weight());
 }
 
-/// Takes jobs as long as there are any that fit and the cluster can be used: a broken one must not use up what the other can still decide.
-async fn work_off(session: &Session, lane: &Lane<'_>, started: &(dyn Fn(&Job) + Sync), ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync)) {
-    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members);
+/// Takes jobs, those of the first lane first, as long as there are any that fit and the cluster can be used: a broken one must not use up what
+/// the other can still decide.
+async fn work_off(
+    session: &Session,
+    lanes: [&Lane<'_>; 2],
+    started: &(dyn Fn(&Job) + Sync),
+    ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
+) {
+    let next = || lanes.iter().find_map(|lane| take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members));
     while session.broken().is_none()
         && let Some(job) = next()
     {
@@ -163,5 +172,24 @@ mod tests {
         assert_eq!(lane.iter().map(|job| job.scenario.id).collect::<Vec<_>>(), ["security/postgres/zones"]);
         let both = [Member::Postgres, Member::Openbao];
         assert!(take(&mut lane, &both).is_some() && take(&mut lane, &both).is_none());
+    }
+
+    #[test]
+    fn what_needs_no_part_is_for_every_session() {
+        let free: Vec<&str> = all().iter().filter(|scenario| scenario.members().is_empty()).map(|scenario| scenario.id).collect();
+        assert_eq!(
+            free,
+            [
+                "ha/influxdb/replication-remote-down",
+                "ha/influxdb/replication-source-down",
+                "ha/influxdb/replication-both-down",
+                "ha/redis/durability-levels",
+                "ha/redis/durability-levels-power-loss",
+            ]
+        );
+        let jobs: Vec<Job> =
+            all().into_iter().filter(|scenario| free.contains(&scenario.id)).map(|scenario| Job { scenario, sabotage: None }).collect();
+        let mut lane: VecDeque<&Job> = jobs.iter().collect();
+        assert!(take(&mut lane, &[Member::Neo4j]).is_some() && take(&mut lane, &[]).is_some());
     }
 }

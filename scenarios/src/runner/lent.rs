@@ -106,6 +106,13 @@ impl<'a> Lent<'a> {
         };
         let mut handed_back = HandedBack::default();
         if replaced.is_empty() {
+            // Without a part, what the scenario started itself is all that it can have left behind.
+            if matches!(end.trust(), Trust::Never(_))
+                && let Err(error) = self.clear(&[]).await
+            {
+                let reason = format!("what the scenario had started could not be removed: {error}");
+                handed_back.notes.push(Finding::note("not-handed-back", reason));
+            }
             return handed_back;
         }
         let members: Vec<Member> = replaced.iter().map(|(member, _)| *member).collect();

@@ -258,7 +258,7 @@ impl Session {
         let lent = Lent::new(&self.setting, scenario.members()).await;
         let setting = Setting { ground: lent.ground().clone(), ..self.setting.clone() };
         let trial = Trial::new(scenario, sabotage, &promise, setting, Arc::clone(&turn));
-        if self.reaper.is_some() {
+        if self.reaper.is_some() && !scenario.members().is_empty() {
             trial.note("phase", format!("on the second {} part of this run", scenario.database));
         }
         let (outcome, end) = match self.obstacle(scenario) {

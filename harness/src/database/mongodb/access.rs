@@ -27,7 +27,7 @@ use crate::security::{Identity, Secret, generate_secret, install_provider};
 /// A connection attempt that takes longer failed; also how long a monitor waits for a silent server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How often a client of the whole set asks every member for its role: this finds the new primary.
-const SET_HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
+const SET_HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// The same for a client of one member, which nothing depends on: a waiting request asks at once.
 const MEMBER_HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::security::Secret;
+use crate::{measure::as_ordered, security::Secret};
 
 /// Logins have a runtime of their own. The driver hashes a password 4096 times and after every fifth lets all other tasks of its runtime go
 /// first (sqlx-postgres 0.9, `sasl::hi`): behind the operations of several loads that took more than four seconds, in which every prober
@@ -67,7 +67,7 @@ pub async fn connect(login: &Login, limit: Duration) -> Result<PgConnection, Acc
     let logins = LOGINS.as_ref().map_err(|error| sqlx::Error::Io(io::Error::new(error.kind(), error.to_string())))?;
     // Ended with this future, if that is dropped before.
     let mut login = JoinSet::new();
-    login.spawn_on(async move { options.connect().await }, logins.handle());
+    login.spawn_on(as_ordered(async move { options.connect().await }), logins.handle());
     match timeout(limit, login.join_next()).await {
         Ok(Some(Ok(connection))) => Ok(connection?),
         Ok(Some(Err(ended))) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),

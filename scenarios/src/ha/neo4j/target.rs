@@ -27,6 +27,9 @@ use crate::{
     ha::{CheckedLoad, HaTarget, NodeProber, Strike, is_hit, lacking},
 };
 
+/// Time from one insert of a client to its next. A commit is a round of Raft with flushes in three virtual machines: it costs many times what
+/// one of another database does.
+const INSERT_EVERY: Duration = Duration::from_millis(200);
 /// Questions that are not part of the load.
 pub const QUESTION_LIMIT: Duration = Duration::from_secs(10);
 /// A member is back and has caught up.
@@ -128,6 +131,10 @@ impl HaTarget for Target {
     async fn prepare(&self) -> Result<(), ScenarioError> {
         within("a healthy cluster", HEALTH_LIMIT, HEALTH_EVERY, || self.healthy()).await?;
         self.empty().await
+    }
+
+    fn insert_every(&self) -> Duration {
+        INSERT_EVERY
     }
 
     async fn clients(&self, count: usize) -> Result<Vec<Box<dyn InsertClient>>, ScenarioError> {
