@@ -41,7 +41,7 @@ type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
 /// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other, those of
 /// the longest lane on two clusters, and at the end those that need many parts. The second cluster leaves to the first what needs more
-/// than its own part of the platform. Lanes are of different length, so those that are through take what needs no part.
+/// than its own part of the platform, and both go before the other lanes. Lanes are of different length, so those that are through take what needs no part.
 /// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
 /// returns why there was none.
 pub async fn run_all(
@@ -66,6 +66,9 @@ pub async fn run_all(
     };
     one_by_one(alone).await;
     let long = long_lane(&jobs);
+    if let Some(database) = long {
+        session.prefer(database);
+    }
     for job in jobs {
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }

@@ -30,9 +30,9 @@ use tokio::{
 
 use super::{
     lent::{End, Lent},
-    turns::{BACK_LIMIT, Turns},
+    turns::{BACK_LIMIT, NEW, Turns},
 };
-use crate::{Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
+use crate::{Database, Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
 
 /// What a start weighs beside scenarios; see [`Scenario::weight`].
 const START_WEIGHT: usize = 3;
@@ -177,7 +177,7 @@ impl Session {
     /// run's (its reaper's) to remove.
     pub async fn start(&mut self) -> Result<(), SessionError> {
         let Setting { ground, platform, .. } = &self.setting;
-        let _turn = self.turns.begin(START_WEIGHT).await;
+        let _turn = self.turns.begin(NEW, START_WEIGHT).await;
         let _beside = self.turns.beside().await;
         platform.start(ground, &self.options.members).await?;
         self.ready_ms = Some(ground.boot().now_ms());
@@ -227,6 +227,11 @@ impl Session {
         known.or_else(|| self.setting.ground.engine().unwritten_log())
     }
 
+    /// The scenarios of this database go before those of others, here and in a session beside this one.
+    pub fn prefer(&self, database: Database) {
+        self.turns.prefer(database);
+    }
+
     /// Ends the run early: neither this session nor one beside it begins another scenario. The first reason stays.
     pub fn give_up(&self, reason: String) {
         self.turns.give_up(reason);
@@ -245,7 +250,7 @@ impl Session {
             lanes.push(self.lanes[member].lock().await);
         }
         let turns = &self.turns;
-        let turn = Arc::new(turns.begin(scenario.weight()).await);
+        let turn = Arc::new(turns.begin_with(scenario).await);
         let (_alone, _beside) =
             if scenario.is_exclusive() { (Some(turns.alone().await), None) } else { (None, Some(turns.beside().await)) };
         started();

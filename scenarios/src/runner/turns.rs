@@ -3,7 +3,7 @@
 use std::{
     fs,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::available_parallelism,
@@ -12,9 +12,11 @@ use std::{
 
 use dora_harness::places::{Held, Places, Rank};
 use tokio::{
-    sync::{Mutex as AsyncMutex, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{sleep, timeout},
 };
+
+use crate::{Database, Scenario};
 
 /// A shorter rest is not worth that somebody else begins.
 const REST_MIN: Duration = Duration::from_secs(20);
@@ -34,9 +36,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What begins shows in the machine's load only after a while.
 const APART: Duration = Duration::from_secs(3);
 
-/// Whoever rested is served before whoever is new.
+/// Whoever rested is served before whoever is new, and of those first who belongs to the longest lane: the run ends with it.
 const BACK: Rank = 0;
-const NEW: Rank = 1;
+const LONGEST: Rank = 1;
+pub(super) const NEW: Rank = 2;
 
 /// Who may run when; sessions side by side share it.
 pub(crate) struct Turns {
@@ -46,7 +49,9 @@ pub(crate) struct Turns {
     /// A shorter rest gives no place away.
     rest_min: Duration,
     /// One at a time waits for the machine.
-    entry: AsyncMutex<()>,
+    entry: Places,
+    /// Whose lane is the longest one.
+    longest: OnceLock<Database>,
     /// How many have begun and not ended, those that rest among them: their load goes on.
     at_work: AtomicUsize,
     /// The load of the machine above which nothing new begins while some are at work, and for how long at most.
@@ -64,7 +69,8 @@ impl Turns {
             quiet: RwLock::new(()),
             places: Places::new(jobs.max(1)),
             rest_min: REST_MIN,
-            entry: AsyncMutex::new(()),
+            entry: Places::new(1),
+            longest: OnceLock::new(),
             at_work: AtomicUsize::new(0),
             load_max: LOAD_PER_CORE_MAX * cores as f64,
             calm_limit: CALM_LIMIT,
@@ -82,11 +88,23 @@ impl Turns {
         self.quiet.write().await
     }
 
-    /// Waits for as many places as a scenario of this weight takes, or for all where there are fewer, then for the machine if it is
-    /// overloaded, and begins.
-    pub(super) async fn begin(self: &Arc<Self>, weight: usize) -> Turn {
-        let held = self.places.wait(NEW, weight).await;
-        let _entry = self.entry.lock().await;
+    /// The scenarios of this database go before those of others.
+    pub(super) fn prefer(&self, longest: Database) {
+        // The first word stays: sessions side by side work off the same lanes.
+        let _ = self.longest.set(longest);
+    }
+
+    /// Begins a scenario in its turn.
+    pub(super) async fn begin_with(self: &Arc<Self>, scenario: &Scenario) -> Turn {
+        let rank = if self.longest.get() == Some(&scenario.database) { LONGEST } else { NEW };
+        self.begin(rank, scenario.weight()).await
+    }
+
+    /// Waits for as many places as work of this weight takes, or for all where there are fewer, then for the machine if it is overloaded, and
+    /// begins.
+    pub(super) async fn begin(self: &Arc<Self>, rank: Rank, weight: usize) -> Turn {
+        let held = self.places.wait(rank, weight).await;
+        let _entry = self.entry.wait(rank, 1).await;
         // However busy it still is then.
         let _ = timeout(self.calm_limit, self.calm()).await;
         self.at_work.fetch_add(1, Ordering::Relaxed);
@@ -177,12 +195,12 @@ mod tests {
     #[tokio::test]
     async fn a_busy_machine_is_waited_for_but_not_for_ever() {
         let turns = Arc::new(Turns { load_max: -1.0, calm_limit: LONG, ..Turns::new(3) });
-        let few = timeout(SOON, async { (turns.begin(1).await, turns.begin(1).await) }).await.expect("two do not wait");
-        let mut third = Box::pin(turns.begin(1));
+        let few = timeout(SOON, async { (turns.begin(NEW, 1).await, turns.begin(NEW, 1).await) }).await.expect("two do not wait");
+        let mut third = Box::pin(turns.begin(NEW, 1));
         assert!(timeout(SOON, &mut third).await.is_err(), "the machine is taken for busy");
         let third = timeout(2 * LONG, third).await.expect("after its limit it begins all the same");
         drop((few, third));
-        assert!(timeout(SOON, turns.begin(1)).await.is_ok(), "nobody is at work any more");
+        assert!(timeout(SOON, turns.begin(NEW, 1)).await.is_ok(), "nobody is at work any more");
     }
 
     #[test]
@@ -194,11 +212,11 @@ mod tests {
     #[tokio::test]
     async fn a_long_rest_lets_another_begin_and_whoever_rested_is_the_next_one() {
         let turns = places(1);
-        let first = turns.begin(1).await;
-        assert!(timeout(SOON, turns.begin(1)).await.is_err(), "one at a time");
-        let mut third = Box::pin(turns.begin(1));
+        let first = turns.begin(NEW, 1).await;
+        assert!(timeout(SOON, turns.begin(NEW, 1)).await.is_err(), "one at a time");
+        let mut third = Box::pin(turns.begin(NEW, 1));
         let others = async {
-            let second = timeout(SOON, turns.begin(1)).await.expect("the first one rests");
+            let second = timeout(SOON, turns.begin(NEW, 1)).await.expect("the first one rests");
             assert!(timeout(2 * LONG, &mut third).await.is_err(), "the second is at work");
             drop(second);
             assert!(timeout(SOON, &mut third).await.is_err(), "the first came back before the third");
@@ -211,8 +229,8 @@ mod tests {
     #[tokio::test]
     async fn neither_a_short_rest_nor_one_that_is_cut_off_leaves_places_taken_twice() {
         let turns = places(1);
-        let first = turns.begin(1).await;
-        let (second, ()) = tokio::join!(timeout(LONG, turns.begin(1)), first.rest(LONG / 2));
+        let first = turns.begin(NEW, 1).await;
+        let (second, ()) = tokio::join!(timeout(LONG, turns.begin(NEW, 1)), first.rest(LONG / 2));
         assert!(second.is_err());
         assert!(timeout(SOON, first.rest(LONG)).await.is_err());
         drop(first);
@@ -222,10 +240,10 @@ mod tests {
     #[tokio::test]
     async fn what_needs_more_than_there_is_takes_all_and_is_not_passed_by() {
         let turns = places(2);
-        let light = turns.begin(1).await;
-        let mut heavy = Box::pin(turns.begin(3));
+        let light = turns.begin(NEW, 1).await;
+        let mut heavy = Box::pin(turns.begin(NEW, 3));
         assert!(timeout(SOON, &mut heavy).await.is_err());
-        let mut late = Box::pin(turns.begin(1));
+        let mut late = Box::pin(turns.begin(NEW, 1));
         assert!(timeout(SOON, &mut late).await.is_err(), "there is a place, and somebody waits for two");
         drop(light);
         let heavy = timeout(SOON, heavy).await.expect("all places are free");
@@ -235,10 +253,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_longest_lane_goes_first() {
+        let turns = places(1);
+        turns.prefer(Database::Postgres);
+        let of = |database| crate::all().into_iter().find(|scenario| scenario.database == database && scenario.weight() == 1).unwrap();
+        let first = turns.begin(NEW, 1).await;
+        let mut other = Box::pin(turns.begin_with(of(Database::Redis)));
+        assert!(timeout(SOON, &mut other).await.is_err());
+        let mut longest = Box::pin(turns.begin_with(of(Database::Postgres)));
+        assert!(timeout(SOON, &mut longest).await.is_err());
+        drop(first);
+        let longest = timeout(SOON, longest).await.expect("it goes before who came first");
+        assert!(timeout(SOON, &mut other).await.is_err());
+        drop(longest);
+        assert!(timeout(SOON, other).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn whoever_does_not_wait_any_more_keeps_no_place() {
         let turns = places(1);
-        let first = turns.begin(1).await;
-        assert!(timeout(SOON, turns.begin(1)).await.is_err());
+        let first = turns.begin(NEW, 1).await;
+        assert!(timeout(SOON, turns.begin(NEW, 1)).await.is_err());
         drop(first);
         assert_eq!(turns.places.taken(), 0);
     }

@@ -21,8 +21,8 @@ const TWO_AWAY: Course = Course::ceases(CEASES_WITHIN, Duration::from_secs(10));
 const ALL_AWAY: Course = Course::ceases(CEASES_WITHIN, Duration::from_secs(8));
 
 const CLIENTS: &str = "four clients insert points with consistency quorum, each taking the next node for its next insert and leaving a node alone for a second that failed";
-const BATCHES: &str = "six clients write batches of four points, each batch in one request; every second each node is read on its own: a batch is \
-                       there as a whole or not at all, and a node that was not struck has every batch acknowledged five seconds before the read";
+const BATCHES: &str = "six clients write batches of four points, each batch in one request; every second each node is read on its own, \
+                       and after the load until nothing is there in part: a batch is there as a whole or not at all, and a node that was not struck has every batch acknowledged five seconds before the read";
 const COPIES: &str = "read the set from every node on its own: with as many copies as nodes, a node answers from what it holds itself";
 const NO_SNAPSHOT: &str = "that a query sees a batch at one moment: the engine promises no snapshot, so a batch is judged once it was acknowledged or given up, \
      and what a node takes in later, because it or another one was away, by what it still holds five seconds after that";

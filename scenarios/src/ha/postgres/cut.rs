@@ -22,6 +22,8 @@ const DEATH_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A port that does not answer by then is silent.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// A probe on a busy machine may take longer than a cut lasts.
+const ATTEMPTS: u32 = 3;
 /// The links are seen whole again within this time.
 const MENDED_LIMIT: Duration = Duration::from_secs(15);
 
@@ -41,26 +43,34 @@ struct Ended {
 }
 
 impl Cut {
-    /// Cuts the links, and returns when they have been cut for `lasting`. A cut that no probe sees by then is mended: [`Cut::tell`] says so.
+    /// Cuts the links, and returns when they have been cut for `lasting`. A cut that no probe sees by then is mended and made again, because
+    /// nothing came of it; of the last one [`Cut::tell`] says so.
     pub async fn make(cluster: &PostgresCluster, primary: &Node, lasting: Duration, origin: Instant) -> Result<Self, ScenarioError> {
         let standbys: Vec<Node> = cluster.servers().iter().filter(|server| server.name() != primary.name()).cloned().collect();
         // The pooler is the probe's positive control. The primary's port is not asked: it will be dead when the links are mended.
         let links = Partition::between(std::slice::from_ref(primary), &standbys).sparing(std::slice::from_ref(cluster.pooler()));
-        let injected = inject(links, origin).await?;
-        let since = Instant::now();
-        let end = match injected.confirm(lasting).await {
-            Ok(confirmed) => {
-                sleep(lasting.saturating_sub(since.elapsed())).await;
-                let primary = primary.clone();
-                tokio::spawn(async move { end(confirmed, &primary).await })
+        let mut attempt = 1;
+        loop {
+            let injected = inject(links.clone(), origin).await?;
+            let since = Instant::now();
+            match injected.confirm(lasting).await {
+                Ok(confirmed) => {
+                    sleep(lasting.saturating_sub(since.elapsed())).await;
+                    let primary = primary.clone();
+                    return Ok(Self { end: tokio::spawn(async move { end(confirmed, &primary).await }) });
+                }
+                Err(unconfirmed) => {
+                    let flaw = Some(format!("the probe saw: {}", unconfirmed.last_seen()));
+                    let record = unconfirmed.heal().await?.confirm(MENDED_LIMIT).await;
+                    if attempt == ATTEMPTS {
+                        return Ok(Self { end: tokio::spawn(async move { Ended { record, flaw } }) });
+                    }
+                }
             }
-            Err(unconfirmed) => {
-                let flaw = Some(format!("the probe saw: {}", unconfirmed.last_seen()));
-                let record = unconfirmed.heal().await?.confirm(MENDED_LIMIT).await;
-                tokio::spawn(async move { Ended { record, flaw } })
-            }
-        };
-        Ok(Self { end })
+            attempt += 1;
+            // The standbys take in what they missed.
+            sleep(lasting).await;
+        }
     }
 
     /// Puts it into the evidence, with what about it was not confirmed.
