@@ -9,6 +9,7 @@ use std::{
 use dora_harness::topology::Member;
 use dora_reports::evidence::{Planned, ScenarioEvidence};
 use futures_util::future::join_all;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::{Session, SessionError};
 use crate::{Database, Sabotage, Scenario};
@@ -36,12 +37,17 @@ impl Job {
 /// A database and its key manager.
 const PAIR: usize = 2;
 
-/// The jobs of one database, or those that need none, that nobody has begun yet, in their order.
+/// The jobs of one database that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
+
+/// Those that need no part of the platform, by their database. There is one of a database at a time ([`Session::run`]), so whoever works on
+/// one keeps the others of it.
+type Free<'a> = BTreeMap<Database, AsyncMutex<VecDeque<&'a Job>>>;
 
 /// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other, those of
 /// the longest lane on two clusters, and at the end those that need many parts. The second cluster leaves to the first what needs more
-/// than its own part of the platform, and both go before the other lanes. Lanes are of different length, so those that are through take what needs no part.
+/// than its own part of the platform, and both go before the other lanes: the run ends with them. Lanes are of different length, so those that
+/// are through take what needs no part.
 /// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
 /// returns why there was none.
 pub async fn run_all(
@@ -56,8 +62,7 @@ pub async fn run_all(
     let (alone, jobs): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.is_exclusive());
     // What needs many parts comes last: before, it would hold some of them still until the last one has an end. A pair is soon together.
     let (last, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().len() > PAIR);
-    let (free, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().is_empty());
-    let free: Lane<'_> = Mutex::new(free.into());
+    let (free_jobs, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().is_empty());
     let one_by_one = async |jobs: Vec<&Job>| {
         for job in jobs {
             let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
@@ -72,10 +77,15 @@ pub async fn run_all(
     for job in jobs {
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
+    let mut free: Free<'_> = BTreeMap::new();
+    for job in free_jobs {
+        free.entry(job.scenario.database).or_default().get_mut().push_back(job);
+        // An empty one is through at once.
+        lanes.entry(job.scenario.database).or_default();
+    }
     for lane in lanes.values_mut().step_by(2) {
         light_first(lane.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
-    let all = join_all(lanes.values().map(|lane| work_off(session, [lane, &free], started, ended)));
     let beside = async {
         let database = long?;
         let none = |error: SessionError| Some(format!("there is no second {database} part: {error}"));
@@ -89,13 +99,18 @@ pub async fn run_all(
             *second = None;
             return none(error);
         }
-        work_off(laid, [&lanes[&database], &free], started, ended).await;
+        work_off(laid, &lanes[&database], &free, started, ended).await;
         None
     };
-    let (_, problem) = tokio::join!(all, beside);
+    let first = async {
+        join_all(lanes.values().map(|lane| work_off(session, lane, &free, started, ended))).await;
+        // The second cluster may still be at work: it has none of these parts.
+        one_by_one(last).await;
+    };
+    let (problem, ()) = tokio::join!(beside, first);
     // What broken clusters left over says for itself that it could not run, and why.
-    let left = lanes.into_values().chain([free]).flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
-    one_by_one(left.chain(last).collect()).await;
+    let left = lanes.into_values().map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner));
+    one_by_one(left.chain(free.into_values().map(AsyncMutex::into_inner)).flatten().collect()).await;
     problem
 }
 
@@ -105,20 +120,33 @@ fn light_first(lane: &mut VecDeque<&Job>) {
     lane.make_contiguous().sort_by_key(|job| job.scenario.weight());
 }
 
-/// Takes jobs, those of the first lane first, as long as there are any that fit and the cluster can be used: a broken one must not use up what
-/// the other can still decide.
+/// Takes jobs of the lane, then those that need no part, as long as there are any that fit and the cluster can be used: a broken one must not
+/// use up what another can still decide.
 async fn work_off(
     session: &Session,
-    lanes: [&Lane<'_>; 2],
+    lane: &Lane<'_>,
+    free: &Free<'_>,
     started: &(dyn Fn(&Job) + Sync),
     ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
 ) {
-    let next = || lanes.iter().find_map(|lane| take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members));
+    let run = async |job: &Job| {
+        let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
+        ended(job, evidence);
+    };
+    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members);
     while session.broken().is_none()
         && let Some(job) = next()
     {
-        let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
-        ended(job, evidence);
+        run(job).await;
+    }
+    for jobs in free.values() {
+        // Whoever has them already works them off.
+        let Ok(mut jobs) = jobs.try_lock() else { continue };
+        while session.broken().is_none()
+            && let Some(job) = jobs.pop_front()
+        {
+            run(job).await;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::{
 
 use super::{
     lent::{End, Lent},
-    turns::{BACK_LIMIT, NEW, Turns},
+    turns::{BACK_LIMIT, FIRST, Turns},
 };
 use crate::{Database, Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
 
@@ -100,6 +100,8 @@ pub struct Session {
     /// What each node said that it was when the platform was ready.
     roles: BTreeMap<String, String>,
     lanes: HashMap<Member, AsyncMutex<()>>,
+    /// Scenarios of one database that start all their nodes themselves give them the same names, so there is one at a time.
+    own_nodes: HashMap<Database, AsyncMutex<()>>,
     turns: Arc<Turns>,
     /// Set where this is the second part beside another session: it removes what this one started, however it ends.
     reaper: Option<Reaper>,
@@ -155,6 +157,7 @@ impl Session {
             sustain: options.sustain,
         };
         let lanes = Member::ALL.into_iter().map(|member| (member, AsyncMutex::new(()))).collect();
+        let own_nodes = Database::ALL.into_iter().map(|database| (database, AsyncMutex::new(()))).collect();
         Ok(Self {
             setting,
             options,
@@ -162,6 +165,7 @@ impl Session {
             ready_ms: None,
             roles: BTreeMap::new(),
             lanes,
+            own_nodes,
             turns,
             reaper: None,
             broken: Mutex::new(None),
@@ -177,7 +181,7 @@ impl Session {
     /// run's (its reaper's) to remove.
     pub async fn start(&mut self) -> Result<(), SessionError> {
         let Setting { ground, platform, .. } = &self.setting;
-        let _turn = self.turns.begin(NEW, START_WEIGHT).await;
+        let _turn = self.turns.begin(FIRST, START_WEIGHT).await;
         let _beside = self.turns.beside().await;
         platform.start(ground, &self.options.members).await?;
         self.ready_ms = Some(ground.boot().now_ms());
@@ -248,6 +252,9 @@ impl Session {
         let mut lanes = Vec::new();
         for member in scenario.members() {
             lanes.push(self.lanes[member].lock().await);
+        }
+        if scenario.members().is_empty() {
+            lanes.push(self.own_nodes[&scenario.database].lock().await);
         }
         let turns = &self.turns;
         let turn = Arc::new(turns.begin_with(scenario).await);

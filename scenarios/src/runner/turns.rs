@@ -36,10 +36,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What begins shows in the machine's load only after a while.
 const APART: Duration = Duration::from_secs(3);
 
-/// Whoever rested is served before whoever is new, and of those first who belongs to the longest lane: the run ends with it.
+/// Whoever rested is served before whoever is new, and of those first who belongs to the longest lane, as the start of its second cluster
+/// does: the run ends with it.
 const BACK: Rank = 0;
-const LONGEST: Rank = 1;
-pub(super) const NEW: Rank = 2;
+pub(super) const FIRST: Rank = 1;
+const NEW: Rank = 2;
 
 /// Who may run when; sessions side by side share it.
 pub(crate) struct Turns {
@@ -96,7 +97,7 @@ impl Turns {
 
     /// Begins a scenario in its turn.
     pub(super) async fn begin_with(self: &Arc<Self>, scenario: &Scenario) -> Turn {
-        let rank = if self.longest.get() == Some(&scenario.database) { LONGEST } else { NEW };
+        let rank = if self.longest.get() == Some(&scenario.database) { FIRST } else { NEW };
         self.begin(rank, scenario.weight()).await
     }
 

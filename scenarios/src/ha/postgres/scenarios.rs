@@ -22,10 +22,10 @@ pub const SCENARIOS: &[Scenario] = &[
     network::ETCD_NODE_LOST,
     network::ETCD_MAJORITY_LOST,
     network::ETCD_MAJORITY_LOST_FAILSAFE,
+    disk::LOST_FSYNC,
+    disk::POWER_LOSS_ALL_NODES,
+    disk::DISK_FULL,
+    // What is short comes last: two clusters work the list off, and neither is to wait long for the other.
     pool::POOL,
     hot_standby::HOT_STANDBY,
-    // Last: each replaces the cluster before and after.
-    disk::DISK_FULL,
-    disk::POWER_LOSS_ALL_NODES,
-    disk::LOST_FSYNC,
 ];
