@@ -28,6 +28,8 @@ pub(super) const APPLICATION: &str = "application";
 const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
 /// An order that every node has to hear is given again for so long.
 const ORDER_LIMIT: Duration = Duration::from_secs(20);
+/// Each attempt uses up one dead connection of the engine's pool, which can hold dozens of them.
+const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How the engine says that one did not hear it.
 const NODE_NOT_HEARD: &str = "may be down";
 
@@ -214,7 +216,7 @@ impl Influx {
         loop {
             match owner.query(statement, None).await {
                 Err(InfluxError::Refused { text, .. }) if text.contains(NODE_NOT_HEARD) && began.elapsed() < stretched(ORDER_LIMIT) => {
-                    sleep(Duration::from_secs(1)).await;
+                    sleep(ORDER_AGAIN_AFTER).await;
                 }
                 answer => return answer.map(drop),
             }
