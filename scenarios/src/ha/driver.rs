@@ -232,6 +232,13 @@ async fn while_it_lasts(
         let lasted = || Duration::from_secs_f64(((trial.now_ms() - injected_ms) / 1e3).max(0.0));
         sleep(course.settling.saturating_sub(lasted())).await;
         trial.rest(trial.sustain().max(course.hold.saturating_sub(lasted()))).await;
+        // The objective may have been regained long after the first acknowledgement.
+        let now_ms = trial.now_ms();
+        let seen = availability(&recorder.operations()?, injected_ms, confirmed_ms, now_ms);
+        if let Some(from_ms) = sustained_from(&seen, injected_ms, course.settling) {
+            let carried = Duration::from_secs_f64(((now_ms - from_ms) / 1e3).max(0.0));
+            trial.rest(trial.sustain().saturating_sub(carried)).await;
+        }
         target.check_during(trial, hit).await?;
     } else {
         trial.note("client", format!("no insert was acknowledged for {:.0} s", waiting.as_secs_f64()));
@@ -262,6 +269,12 @@ async fn while_it_lasts(
     }))
 }
 
+/// From where on the survivors carry the load, in the trial's milliseconds; [`None`] where they never did.
+fn sustained_from(seen: &Availability, injected_ms: f64, settling: Duration) -> Option<f64> {
+    let first_ms = seen.first_success_ms?;
+    Some(injected_ms + seen.objective_regained_ms.unwrap_or(first_ms).max(first_ms).max(settling.as_secs_f64() * 1e3))
+}
+
 /// Failover is not the end: the survivors have to carry the load on.
 fn judge_sustained(
     trial: &Trial,
@@ -271,8 +284,7 @@ fn judge_sustained(
     settling: Duration,
     until_ms: f64,
 ) {
-    let Some(first_ms) = seen.first_success_ms else { return };
-    let from_ms = injected_ms + seen.objective_regained_ms.unwrap_or(first_ms).max(first_ms).max(settling.as_secs_f64() * 1e3);
+    let Some(from_ms) = sustained_from(seen, injected_ms, settling) else { return };
     judge::sustained(trial, longest_gap(operations, from_ms, until_ms), (until_ms - from_ms) / 1e3);
 }
 
