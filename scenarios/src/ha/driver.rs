@@ -254,8 +254,9 @@ async fn while_it_lasts(
         Service::Continues => judge::continuity(trial, &seen, goal.rto),
         _ => judge::recovery(trial, &seen, goal.rto, "the fault"),
     };
-    if served {
-        judge_sustained(trial, &operations, &seen, injected_ms, course.settling, until_ms);
+    // Failover is not the end: the survivors have to carry the load on.
+    if served && let Some(from_ms) = sustained_from(&seen, injected_ms, course.settling) {
+        judge::sustained(trial, longest_gap(&operations, from_ms, until_ms), (until_ms - from_ms) / 1e3);
     }
     // A proof has what it wants to know; whether redundancy comes back is for its undoing to see to.
     if !in_time && trial.sabotage.is_some_and(|sabotage| [RECOVERY_TOO_LATE, SERVICE_INTERRUPTED].contains(&sabotage.expects)) {
@@ -273,19 +274,6 @@ async fn while_it_lasts(
 fn sustained_from(seen: &Availability, injected_ms: f64, settling: Duration) -> Option<f64> {
     let first_ms = seen.first_success_ms?;
     Some(injected_ms + seen.objective_regained_ms.unwrap_or(first_ms).max(first_ms).max(settling.as_secs_f64() * 1e3))
-}
-
-/// Failover is not the end: the survivors have to carry the load on.
-fn judge_sustained(
-    trial: &Trial,
-    operations: &[dora_harness::history::Operation],
-    seen: &Availability,
-    injected_ms: f64,
-    settling: Duration,
-    until_ms: f64,
-) {
-    let Some(from_ms) = sustained_from(seen, injected_ms, settling) else { return };
-    judge::sustained(trial, longest_gap(operations, from_ms, until_ms), (until_ms - from_ms) / 1e3);
 }
 
 /// Waits until every node has its role and every copy is complete; when that was, in the trial's milliseconds.

@@ -65,8 +65,7 @@ pub async fn run_all(
     let (free_jobs, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().is_empty());
     let one_by_one = async |jobs: Vec<&Job>| {
         for job in jobs {
-            let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
-            ended(job, evidence);
+            run(session, job, started, ended).await;
         }
     };
     one_by_one(alone).await;
@@ -129,15 +128,11 @@ async fn work_off(
     started: &(dyn Fn(&Job) + Sync),
     ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
 ) {
-    let run = async |job: &Job| {
-        let evidence = session.run(job.scenario, job.sabotage, || started(job)).await;
-        ended(job, evidence);
-    };
     let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members);
     while session.broken().is_none()
         && let Some(job) = next()
     {
-        run(job).await;
+        run(session, job, started, ended).await;
     }
     for jobs in free.values() {
         // Whoever has them already works them off.
@@ -145,9 +140,15 @@ async fn work_off(
         while session.broken().is_none()
             && let Some(job) = jobs.pop_front()
         {
-            run(job).await;
+            run(session, job, started, ended).await;
         }
     }
+}
+
+/// One job. Boxed, because a scenario's state is large and this one is awaited in several places of [`run_all`].
+async fn run(session: &Session, job: &Job, started: &(dyn Fn(&Job) + Sync), ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync)) {
+    let evidence = Box::pin(session.run(job.scenario, job.sabotage, || started(job))).await;
+    ended(job, evidence);
 }
 
 /// Takes the first job that needs no other parts of the platform than these.

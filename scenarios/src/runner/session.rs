@@ -157,7 +157,8 @@ impl Session {
             sustain: options.sustain,
         };
         let lanes = Member::ALL.into_iter().map(|member| (member, AsyncMutex::new(()))).collect();
-        let own_nodes = Database::ALL.into_iter().map(|database| (database, AsyncMutex::new(()))).collect();
+        let own_nodes = crate::all().into_iter().filter(|scenario| scenario.members().is_empty());
+        let own_nodes = own_nodes.map(|scenario| (scenario.database, AsyncMutex::new(()))).collect();
         Ok(Self {
             setting,
             options,
