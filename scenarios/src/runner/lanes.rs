@@ -45,9 +45,9 @@ type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 type Free<'a> = BTreeMap<Database, AsyncMutex<VecDeque<&'a Job>>>;
 
 /// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other, those of
-/// the longest lane on two clusters, and at the end those that need many parts. The second cluster leaves to the first what needs more
-/// than its own part of the platform, and both go before the other lanes: the run ends with them. Lanes are of different length, so those that
-/// are through take what needs no part.
+/// the longest lane on two clusters, and at the end those that need many parts. The second cluster starts before anything else begins, and
+/// leaves to the first what needs more than its own part of the platform. Of those that wait for a turn, the one whose lane has the longest way
+/// to go is served first, so that the lanes end together. Those that are through take what needs no part.
 /// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
 /// returns why there was none.
 pub async fn run_all(
@@ -70,9 +70,6 @@ pub async fn run_all(
     };
     one_by_one(alone).await;
     let long = long_lane(&jobs);
-    if let Some(database) = long {
-        session.prefer(database);
-    }
     for job in jobs {
         lanes.entry(job.scenario.database).or_default().get_mut().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
@@ -82,11 +79,17 @@ pub async fn run_all(
         // An empty one is through at once.
         lanes.entry(job.scenario.database).or_default();
     }
+    for (database, lane) in &mut lanes {
+        let count =
+            lane.get_mut().unwrap_or_else(PoisonError::into_inner).len() + free.get_mut(database).map_or(0, |jobs| jobs.get_mut().len());
+        session.expect(*database, count, if long == Some(*database) { 2 } else { 1 });
+    }
     for lane in lanes.values_mut().step_by(2) {
         light_first(lane.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
     let beside = async {
         let database = long?;
+        let turn = session.turn_to_start().await;
         let none = |error: SessionError| Some(format!("there is no second {database} part: {error}"));
         let laid = match session.second(database.members()).await {
             Ok(laid) => second.insert(laid),
@@ -98,6 +101,7 @@ pub async fn run_all(
             *second = None;
             return none(error);
         }
+        drop(turn);
         work_off(laid, &lanes[&database], &free, started, ended).await;
         None
     };

@@ -30,12 +30,10 @@ use tokio::{
 
 use super::{
     lent::{End, Lent},
-    turns::{BACK_LIMIT, FIRST, Turns},
+    turns::{BACK_LIMIT, START, Turn, Turns},
 };
 use crate::{Database, Sabotage, Scenario, ScenarioError, Setting, Trial, excerpt};
 
-/// What a start weighs beside scenarios; see [`Scenario::weight`].
-const START_WEIGHT: usize = 3;
 /// How often the memory of all nodes is measured.
 const MEMORY_EVERY: Duration = Duration::from_secs(10);
 
@@ -122,6 +120,11 @@ impl Session {
         Self::lay(engine, options, Instant::now(), turns).await
     }
 
+    /// The turn of a second cluster's start: it keeps every core busy, so nothing else begins until it is dropped.
+    pub(super) async fn turn_to_start(&self) -> Turn {
+        self.turns.begin(START, self.options.jobs).await
+    }
+
     /// A session beside this one for a second cluster of one part, so that a long lane is worked off by two. It is a run of its own for the
     /// engine, and ends with this process. As that of [`Session::open`], it is yet to be started.
     ///
@@ -182,7 +185,6 @@ impl Session {
     /// run's (its reaper's) to remove.
     pub async fn start(&mut self) -> Result<(), SessionError> {
         let Setting { ground, platform, .. } = &self.setting;
-        let _turn = self.turns.begin(FIRST, START_WEIGHT).await;
         let _beside = self.turns.beside().await;
         platform.start(ground, &self.options.members).await?;
         self.ready_ms = Some(ground.boot().now_ms());
@@ -232,9 +234,10 @@ impl Session {
         known.or_else(|| self.setting.ground.engine().unwritten_log())
     }
 
-    /// The scenarios of this database go before those of others, here and in a session beside this one.
-    pub fn prefer(&self, database: Database) {
-        self.turns.prefer(database);
+    /// So many scenarios of this database are yet to come, here and in a session beside this one: on so many clusters. Whoever has the longest
+    /// way to go is served first.
+    pub fn expect(&self, database: Database, count: usize, clusters: usize) {
+        self.turns.expect(database, count, clusters);
     }
 
     /// Ends the run early: neither this session nor one beside it begins another scenario. The first reason stays.

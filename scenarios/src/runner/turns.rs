@@ -1,13 +1,14 @@
 //! Who may run when: so much work at the same time as the machine carries, and some of it alone.
 
 use std::{
+    collections::BTreeMap,
     fs,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::available_parallelism,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dora_harness::places::{Held, Places, Rank};
@@ -36,11 +37,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What begins shows in the machine's load only after a while.
 const APART: Duration = Duration::from_secs(3);
 
-/// Whoever rested is served before whoever is new, and of those first who belongs to the longest lane, as the start of its second cluster
-/// does: the run ends with it.
+/// What a scenario takes as long as none of its lane has ended.
+const ASSUMED: Duration = Duration::from_secs(60);
+
+/// Whoever rested is served before whoever is new, and of those the start of a cluster first, because others work on it.
 const BACK: Rank = 0;
-pub(super) const FIRST: Rank = 1;
-const NEW: Rank = 2;
+pub(super) const START: Rank = 1;
+/// Then whoever has the longest way to go: its lane's time in seconds is taken off. The run ends with the last lane, so all should end
+/// together.
+const NEW: Rank = Rank::MAX;
 
 /// Who may run when; sessions side by side share it.
 pub(crate) struct Turns {
@@ -51,8 +56,8 @@ pub(crate) struct Turns {
     rest_min: Duration,
     /// One at a time waits for the machine.
     entry: Places,
-    /// Whose lane is the longest one.
-    longest: OnceLock<Database>,
+    /// What the lanes still have before them.
+    ahead: Mutex<BTreeMap<Database, Ahead>>,
     /// How many have begun and not ended, those that rest among them: their load goes on.
     at_work: AtomicUsize,
     /// The load of the machine above which nothing new begins while some are at work, and for how long at most.
@@ -71,7 +76,7 @@ impl Turns {
             places: Places::new(jobs.max(1)),
             rest_min: REST_MIN,
             entry: Places::new(1),
-            longest: OnceLock::new(),
+            ahead: Mutex::default(),
             at_work: AtomicUsize::new(0),
             load_max: LOAD_PER_CORE_MAX * cores as f64,
             calm_limit: CALM_LIMIT,
@@ -89,27 +94,36 @@ impl Turns {
         self.quiet.write().await
     }
 
-    /// The scenarios of this database go before those of others.
-    pub(super) fn prefer(&self, longest: Database) {
-        // The first word stays: sessions side by side work off the same lanes.
-        let _ = self.longest.set(longest);
+    /// So many scenarios of this database are yet to come, worked off on so many clusters.
+    pub(super) fn expect(&self, database: Database, count: usize, clusters: usize) {
+        self.ahead().insert(database, Ahead { left: count, clusters, ended: 0, took: Duration::ZERO });
     }
 
     /// Begins a scenario in its turn.
     pub(super) async fn begin_with(self: &Arc<Self>, scenario: &Scenario) -> Turn {
-        let rank = if self.longest.get() == Some(&scenario.database) { FIRST } else { NEW };
-        self.begin(rank, scenario.weight()).await
+        let database = scenario.database;
+        let way = self.ahead().get(&database).map_or(Duration::ZERO, Ahead::time);
+        self.enter(NEW - way.as_secs() as Rank, scenario.weight(), Some(database)).await
+    }
+
+    /// Begins what is no scenario in its turn.
+    pub(super) async fn begin(self: &Arc<Self>, rank: Rank, weight: usize) -> Turn {
+        self.enter(rank, weight, None).await
     }
 
     /// Waits for as many places as work of this weight takes, or for all where there are fewer, then for the machine if it is overloaded, and
     /// begins.
-    pub(super) async fn begin(self: &Arc<Self>, rank: Rank, weight: usize) -> Turn {
+    async fn enter(self: &Arc<Self>, rank: Rank, weight: usize, database: Option<Database>) -> Turn {
         let held = self.places.wait(rank, weight).await;
         let _entry = self.entry.wait(rank, 1).await;
         // However busy it still is then.
         let _ = timeout(self.calm_limit, self.calm()).await;
         self.at_work.fetch_add(1, Ordering::Relaxed);
-        Turn { turns: Arc::clone(self), weight, held: Mutex::new(Some(held)) }
+        Turn { turns: Arc::clone(self), weight, held: Mutex::new(Some(held)), database, began: Instant::now() }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, BTreeMap<Database, Ahead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits while many are at work and keep the machine busy.
@@ -149,10 +163,29 @@ fn runnable(words: &str) -> Option<u32> {
     words.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
 }
 
+/// What a lane still has before it, and how long it took for what it has behind it.
+struct Ahead {
+    left: usize,
+    clusters: usize,
+    ended: u32,
+    took: Duration,
+}
+
+impl Ahead {
+    /// How long the rest will take, going by what has been.
+    fn time(&self) -> Duration {
+        let each = (ASSUMED + self.took) / (1 + self.ended);
+        each.mul_f64(self.left as f64 / self.clusters as f64)
+    }
+}
+
 /// A scenario at work.
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     weight: usize,
+    /// Whose lane it belongs to; none if it is no scenario.
+    database: Option<Database>,
+    began: Instant,
     /// [`None`] while it rests, or was cut off in a rest.
     held: Mutex<Option<Held>>,
 }
@@ -179,6 +212,12 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.turns.at_work.fetch_sub(1, Ordering::Relaxed);
+        let mut ahead = self.turns.ahead();
+        if let Some(lane) = self.database.and_then(|database| ahead.get_mut(&database)) {
+            lane.left = lane.left.saturating_sub(1);
+            lane.ended += 1;
+            lane.took += self.began.elapsed();
+        }
     }
 }
 
@@ -254,20 +293,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_longest_lane_goes_first() {
+    async fn the_longest_way_goes_first_and_what_has_ended_tells_how_long_it_is() {
         let turns = places(1);
-        turns.prefer(Database::Postgres);
+        turns.expect(Database::Postgres, 6, 2);
+        turns.expect(Database::Redis, 4, 1);
         let of = |database| crate::all().into_iter().find(|scenario| scenario.database == database && scenario.weight() == 1).unwrap();
         let first = turns.begin(NEW, 1).await;
-        let mut other = Box::pin(turns.begin_with(of(Database::Redis)));
-        assert!(timeout(SOON, &mut other).await.is_err());
-        let mut longest = Box::pin(turns.begin_with(of(Database::Postgres)));
-        assert!(timeout(SOON, &mut longest).await.is_err());
+        let mut postgres = Box::pin(turns.begin_with(of(Database::Postgres)));
+        assert!(timeout(SOON, &mut postgres).await.is_err());
+        let mut redis = Box::pin(turns.begin_with(of(Database::Redis)));
+        assert!(timeout(SOON, &mut redis).await.is_err());
         drop(first);
-        let longest = timeout(SOON, longest).await.expect("it goes before who came first");
-        assert!(timeout(SOON, &mut other).await.is_err());
-        drop(longest);
-        assert!(timeout(SOON, other).await.is_ok());
+        let redis = timeout(SOON, redis).await.expect("four on one cluster take longer than six on two, and go before who came first");
+        assert!(timeout(SOON, &mut postgres).await.is_err());
+        drop(redis);
+        drop(timeout(SOON, postgres).await.expect("it is the next one"));
+        let way = |database| turns.ahead()[&database].time().as_secs();
+        assert_eq!((way(Database::Postgres), way(Database::Redis)), (75, 90), "each took no time, and one of so long was assumed");
     }
 
     #[tokio::test]
