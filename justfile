@@ -70,10 +70,10 @@ sweep *ARGS:
 images *ARGS:
     @cargo run -p dora-scenarios --bin dora -- images "$@"
 
-# List the scenarios with their clauses and sabotages
+# List the scenarios with their clauses and sabotages: list [FILTER…]
 [no-exit-message]
-list:
-    @cargo run -p dora-scenarios --bin dora -- list
+list *ARGS:
+    @cargo run -p dora-scenarios --bin dora -- list "$@"
 
 # Break what `up` started, on purpose and with proof: fault list|inject|heal
 [no-exit-message]

@@ -49,13 +49,16 @@ fn exit_code(bundle: &Bundle) -> ExitCode {
     }
 }
 
-/// Lists the scenarios.
-pub fn list() -> Result<ExitCode, CliError> {
-    for scenario in select(&[])? {
+/// Lists the selected scenarios, and at the end how many that were.
+pub fn list(filters: &[String]) -> Result<ExitCode, CliError> {
+    let scenarios = select(filters)?;
+    for scenario in &scenarios {
         out!("{:<36} {}  [{}]", scenario.id, scenario.title, scenario.clauses.join(", "));
         for sabotage in scenario.sabotages {
             out!("{:<36}   --sabotage {}: {} → {}", "", sabotage.id, sabotage.what, sabotage.expects);
         }
     }
+    let sabotages: usize = scenarios.iter().map(|scenario| scenario.sabotages.len()).sum();
+    out!("scenarios: {}, sabotages: {sabotages}", scenarios.len());
     Ok(ExitCode::SUCCESS)
 }

@@ -68,7 +68,10 @@ enum Command {
     /// Run scenarios under planted defects: each defect has to be noticed
     Prove(ProveArgs),
     /// List the scenarios with their clauses and sabotages
-    List,
+    List {
+        /// A scenario, the beginning of an id or of a part of one (ha, redis, ha/redis), a clause, or `core`; all scenarios without one
+        filters: Vec<String>,
+    },
     /// Start the platform and leave it running
     Up(UpArgs),
     /// Ask every node of a platform that `up` left running for its role
@@ -251,7 +254,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Conform(args) => conform::conform(args, &config).await,
         Command::Prove(args) => prove::prove(args, &config).await,
-        Command::List => conform::list(),
+        Command::List { filters } => conform::list(&filters),
         Command::Up(args) => platform::up(args, &config).await,
         Command::Health(args) => platform::health(args).await,
         Command::Down(args) => platform::down(args).await,

@@ -3,12 +3,18 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use dora_harness::topology::Member;
 use dora_reports::evidence::{Planned, ScenarioEvidence};
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt,
+    future::{Shared, join_all},
+};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{Session, SessionError};
@@ -37,6 +43,10 @@ impl Job {
 /// A database and its key manager.
 const PAIR: usize = 2;
 
+/// How many jobs of its lane the second cluster has to itself at the end, where the first is needed for what comes after the lanes: some
+/// three minutes' worth.
+const KEPT: usize = 2;
+
 /// The jobs of one database that nobody has begun yet, in their order.
 type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 
@@ -45,7 +55,7 @@ type Lane<'a> = Mutex<VecDeque<&'a Job>>;
 type Free<'a> = BTreeMap<Database, AsyncMutex<VecDeque<&'a Job>>>;
 
 /// Runs all jobs: first those that must be alone, then lane beside lane those of one database one after the other, those of
-/// the longest lane on two clusters, and at the end those that need many parts. The second cluster starts before anything else begins, and
+/// the longest lane on two clusters, and those that need many parts when the lanes of these are through. The second cluster starts before anything else begins, and
 /// leaves to the first what needs more than its own part of the platform. Of those that wait for a turn, the one whose lane has the longest way
 /// to go is served first, so that the lanes end together. Those that are through take what needs no part.
 /// `started` and `ended` are told as it goes. The session of the second cluster is put into `second`, for whoever wants its nodes and logs;
@@ -60,7 +70,8 @@ pub async fn run_all(
     let mut lanes: BTreeMap<Database, Lane<'_>> = BTreeMap::new();
     // Among the lanes, each of them would hold all others still until the last one has an end.
     let (alone, jobs): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.scenario.is_exclusive());
-    // What needs many parts comes last: before, it would hold some of them still until the last one has an end. A pair is soon together.
+    // What needs many parts comes after their lanes: before, it would hold some of them still until the last one has an end. A pair is soon
+    // together.
     let (last, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().len() > PAIR);
     let (free_jobs, jobs): (Vec<&Job>, Vec<&Job>) = jobs.into_iter().partition(|job| job.scenario.members().is_empty());
     let one_by_one = async |jobs: Vec<&Job>| {
@@ -87,6 +98,7 @@ pub async fn run_all(
     for lane in lanes.values_mut().step_by(2) {
         light_first(lane.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
+    let kept = AtomicUsize::new(0);
     let beside = async {
         let database = long?;
         let turn = session.turn_to_start().await;
@@ -101,14 +113,31 @@ pub async fn run_all(
             *second = None;
             return none(error);
         }
+        kept.store(if last.iter().any(|job| needs(job, database)) { KEPT } else { 0 }, Ordering::Relaxed);
         drop(turn);
-        work_off(laid, &lanes[&database], &free, started, ended).await;
+        work_off(laid, &lanes[&database], || 0, started, ended).await;
+        // A broken one does not come to what was kept for it.
+        kept.store(0, Ordering::Relaxed);
+        work_off_free(laid, &free, started, ended).await;
         None
     };
     let first = async {
-        join_all(lanes.values().map(|lane| work_off(session, lane, &free, started, ended))).await;
-        // The second cluster may still be at work: it has none of these parts.
-        one_by_one(last).await;
+        let lanes: BTreeMap<Database, Shared<_>> = lanes
+            .iter()
+            .map(|(database, lane)| {
+                let kept = || if long == Some(*database) { kept.load(Ordering::Relaxed) } else { 0 };
+                (*database, work_off(session, lane, kept, started, ended).boxed_local().shared())
+            })
+            .collect();
+        let through = lanes.values().map(async |lane| {
+            lane.clone().await;
+            work_off_free(session, &free, started, ended).await;
+        });
+        let last = last.iter().map(async |job| {
+            join_all(lanes.iter().filter(|(database, _)| needs(job, **database)).map(|(_, lane)| lane.clone())).await;
+            run(session, job, started, ended).await;
+        });
+        tokio::join!(join_all(through), join_all(last));
     };
     let (problem, ()) = tokio::join!(beside, first);
     // What broken clusters left over says for itself that it could not run, and why.
@@ -117,27 +146,41 @@ pub async fn run_all(
     problem
 }
 
+/// Whether the job needs the part of the platform that lane works on.
+fn needs(job: &Job, lane: Database) -> bool {
+    job.scenario.members().iter().any(|member| member.name() == lane.name())
+}
+
 /// Puts what weighs little first, otherwise in the same order. Every other lane does: where all of them come to what weighs most at the same
 /// time, one works and the others wait, with a place that nobody can use.
 fn light_first(lane: &mut VecDeque<&Job>) {
     lane.make_contiguous().sort_by_key(|job| job.scenario.weight());
 }
 
-/// Takes jobs of the lane, then those that need no part, as long as there are any that fit and the cluster can be used: a broken one must not
-/// use up what another can still decide.
+/// Takes jobs of the lane, but so many at its end, as long as there are any that fit and the cluster can be used: a broken one must not use up
+/// what another can still decide.
 async fn work_off(
     session: &Session,
     lane: &Lane<'_>,
-    free: &Free<'_>,
+    kept: impl Fn() -> usize,
     started: &(dyn Fn(&Job) + Sync),
     ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
 ) {
-    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members);
+    let next = || take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner), &session.options().members, kept());
     while session.broken().is_none()
         && let Some(job) = next()
     {
         run(session, job, started, ended).await;
     }
+}
+
+/// Takes those that need no part.
+async fn work_off_free(
+    session: &Session,
+    free: &Free<'_>,
+    started: &(dyn Fn(&Job) + Sync),
+    ended: &(dyn Fn(&Job, ScenarioEvidence) + Sync),
+) {
     for jobs in free.values() {
         // Whoever has them already works them off.
         let Ok(mut jobs) = jobs.try_lock() else { continue };
@@ -155,10 +198,13 @@ async fn run(session: &Session, job: &Job, started: &(dyn Fn(&Job) + Sync), ende
     ended(job, evidence);
 }
 
-/// Takes the first job that needs no other parts of the platform than these.
-fn take<'a>(lane: &mut VecDeque<&'a Job>, members: &[Member]) -> Option<&'a Job> {
+/// Takes the first job that needs no other parts of the platform than these. So many are kept, but what needs more than the lane's own part is
+/// not: only the first cluster has it.
+fn take<'a>(lane: &mut VecDeque<&'a Job>, members: &[Member], kept: usize) -> Option<&'a Job> {
     let fits = |job: &&Job| job.scenario.members().iter().all(|member| members.contains(member));
-    lane.remove(lane.iter().position(fits)?)
+    let own = lane.iter().filter(|job| job.scenario.members().len() <= 1).count();
+    let free = |job: &&Job| own > kept || job.scenario.members().len() > 1;
+    lane.remove(lane.iter().position(|job| fits(job) && free(job))?)
 }
 
 /// The database with the most jobs, if they are too many for one cluster.
@@ -204,10 +250,26 @@ mod tests {
             .map(|scenario| Job { scenario, sabotage: None })
             .collect();
         let mut lane: VecDeque<&Job> = jobs.iter().collect();
-        while take(&mut lane, Database::Postgres.members()).is_some() {}
+        while take(&mut lane, Database::Postgres.members(), 0).is_some() {}
         assert_eq!(lane.iter().map(|job| job.scenario.id).collect::<Vec<_>>(), ["security/postgres/zones"]);
         let both = [Member::Postgres, Member::Openbao];
-        assert!(take(&mut lane, &both).is_some() && take(&mut lane, &both).is_none());
+        assert!(take(&mut lane, &both, 0).is_some() && take(&mut lane, &both, 0).is_none());
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_but_not_what_only_the_first_can() {
+        let jobs: Vec<Job> = all()
+            .into_iter()
+            .filter(|scenario| ["ha/postgres/pool", "ha/postgres/switchover", "security/postgres/zones"].contains(&scenario.id))
+            .map(|scenario| Job { scenario, sabotage: None })
+            .collect();
+        let mut lane: VecDeque<&Job> = jobs.iter().collect();
+        let mut ids = Vec::new();
+        while let Some(job) = take(&mut lane, &[Member::Postgres, Member::Openbao], 1) {
+            ids.push(job.scenario.id);
+        }
+        assert_eq!((ids.len(), lane.len()), (2, 1), "{ids:?}");
+        assert!(ids.contains(&"security/postgres/zones") && needs(lane[0], Database::Postgres) && !needs(lane[0], Database::Redis));
     }
 
     #[test]
@@ -226,6 +288,6 @@ mod tests {
         let jobs: Vec<Job> =
             all().into_iter().filter(|scenario| free.contains(&scenario.id)).map(|scenario| Job { scenario, sabotage: None }).collect();
         let mut lane: VecDeque<&Job> = jobs.iter().collect();
-        assert!(take(&mut lane, &[Member::Neo4j]).is_some() && take(&mut lane, &[]).is_some());
+        assert!(take(&mut lane, &[Member::Neo4j], 0).is_some() && take(&mut lane, &[], 0).is_some());
     }
 }

@@ -92,6 +92,7 @@ fn what_does_not_exist_is_wrong_usage_and_the_answer_names_what_does() {
     let folder = folder.path();
     refused(folder, &["conform", "no-such"], 2, &["no scenario matches `no-such`", "ha/postgres/primary-killed"]);
     refused(folder, &["prove", "no-such"], 2, &["no scenario matches `no-such`"]);
+    refused(folder, &["list", "no-such"], 2, &["no scenario matches `no-such`"]);
     refused(folder, &["conform", "ha/redis", "--sabotage", "no-such"], 2, &["no-such"]);
     refused(folder, &["conform", "--profile", "large"], 2, &["large", "production"]);
     refused(folder, &["conform", "--size", "large"], 2, &["large", "medium"]);
