@@ -3,7 +3,7 @@
 use std::{
     mem::ManuallyDrop,
     net::Ipv4Addr,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bollard::{
@@ -23,6 +23,12 @@ use tokio::time::{sleep, timeout};
 
 use super::{Engine, EngineError, RunId, RunKind, labels};
 use crate::{patience::stretched, places::Rank};
+
+/// How the engine says that it could not catch all processes of a container.
+const NOT_FROZEN: &str = "unable to freeze";
+/// How long it is told again, and how often.
+const FREEZE_LIMIT: Duration = Duration::from_secs(5);
+const FREEZE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A log is there already: its pieces follow each other.
 const LOG_LIMIT: Duration = Duration::from_secs(20);
@@ -242,7 +248,15 @@ impl Engine {
     }
 
     pub(crate) async fn pause(&self, container: &str) -> Result<(), EngineError> {
-        self.docker.pause_container(container).await.map_err(|e| EngineError::request(format!("pause {container}"), e))
+        // Processes that are in the kernel or begin others just then can escape the freezer. The engine then lets go what it had caught, and
+        // says so.
+        let until = Instant::now() + stretched(FREEZE_LIMIT);
+        loop {
+            match self.docker.pause_container(container).await {
+                Err(error) if error.to_string().contains(NOT_FROZEN) && Instant::now() < until => sleep(FREEZE_AGAIN_AFTER).await,
+                outcome => return outcome.map_err(|e| EngineError::request(format!("pause {container}"), e)),
+            }
+        }
     }
 
     pub(crate) async fn unpause(&self, container: &str) -> Result<(), EngineError> {
