@@ -32,6 +32,9 @@ pub const LIST_EMPTIED: &str = "list-emptied";
 /// The counter is set back on the new master.
 pub const COUNTER_RESET: &str = "counter-reset";
 
+/// What survived the fault stands still for a while when service is back.
+pub const SURVIVORS_STALL: &str = "survivors-stall";
+
 const HEALTH_LIMIT: Duration = Duration::from_secs(60);
 /// Sentinels ask servers every ten seconds.
 const LEARN_LIMIT: Duration = Duration::from_secs(25);

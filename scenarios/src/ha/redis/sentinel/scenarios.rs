@@ -55,6 +55,11 @@ pub const MASTER_KILLED: Scenario = Scenario {
             what: "every replica has the priority 0: none may be promoted",
             expects: "recovery-too-late",
         },
+        Sabotage {
+            id: planted::SURVIVORS_STALL,
+            what: "when service is back, the new master and its replica are frozen for longer than a stall may last",
+            expects: "not-sustained",
+        },
         PINNED,
         Sabotage { id: planted::LIST_EMPTIED, what: "the list is removed from the new master", expects: "acknowledged-writes-lost" },
         Sabotage { id: planted::COUNTER_RESET, what: "the counter is removed from the new master", expects: "counter-fell-back" },

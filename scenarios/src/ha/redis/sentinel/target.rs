@@ -18,11 +18,12 @@ use dora_reports::evidence::Finding;
 use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{
     Case,
     roles::{masters, replica},
-    sabotage::{self, CLIENT_PINNED, COUNTER_RESET, FORCED_FAILOVER, LIST_EMPTIED, RESOURCE_CARELESS},
+    sabotage::{self, CLIENT_PINNED, COUNTER_RESET, FORCED_FAILOVER, LIST_EMPTIED, RESOURCE_CARELESS, SURVIVORS_STALL},
 };
 use crate::{
     ScenarioError, Trial,
@@ -47,6 +48,8 @@ const FAILOVER_WITHOUT_MAJORITY: &str = "failover-without-majority";
 const COUNT_EVERY: Duration = Duration::from_millis(50);
 /// An ordered failover is over by then.
 const FORCED_LIMIT: Duration = Duration::from_secs(10);
+/// How much longer a planted stall takes than one may.
+const STALL_BEYOND: Duration = Duration::from_secs(5);
 
 /// Carries the case out.
 pub async fn run(trial: &Trial, case: Case) -> Result<(), ScenarioError> {
@@ -119,7 +122,13 @@ impl<'a> Target<'a> {
     }
 
     /// Acts that are planted while the fault lasts.
-    async fn act(&self) -> Result<(), ScenarioError> {
+    async fn act(&self, hit: &[Node]) -> Result<(), ScenarioError> {
+        if self.is_sabotaged_by(SURVIVORS_STALL) {
+            let survivors: Vec<&Node> = self.set.servers().iter().filter(|server| !is_hit(hit, server)).collect();
+            try_join_all(survivors.iter().map(|node| node.pause())).await?;
+            sleep(Duration::from_millis(self.trial.promise.sustained_gap_ms_max()?) + STALL_BEYOND).await;
+            try_join_all(survivors.iter().map(|node| node.unpause())).await?;
+        }
         if self.is_sabotaged_by(FORCED_FAILOVER) {
             let before = self.master_node().await?;
             self.set.sentinels().order_failover().await.map_err(|error| ScenarioError::client("order a failover", error))?;
@@ -290,7 +299,7 @@ impl HaTarget for Target<'_> {
     }
 
     async fn check_during(&self, _trial: &Trial, hit: &[Node]) -> Result<(), ScenarioError> {
-        self.act().await?;
+        self.act(hit).await?;
         match self.case {
             Case::SentinelsLost => self.check_no_failover(hit).await,
             _ => Ok(()),
